@@ -1,0 +1,245 @@
+//! The manifest as a file: header, body and, if a publisher signed it, key and signature (docs/protocol.md).
+//!
+//! All numbers of the header are little-endian. The body is signed as it lies in the file, so fields that a later publisher
+//! appends to it are covered and skipped.
+
+use serde::{Deserialize, Serialize};
+
+use super::{MAX_SEGMENTS, MAX_TRACKS, Manifest, ManifestError, SegmentEntry, Track};
+use crate::{
+    bounded::{BoundedString, BoundedVec},
+    identity::{Identity, PublicKey, Signature, domain},
+    time::WallTime,
+};
+
+/// Most bytes of a manifest file.
+pub const MAX_MANIFEST_LEN: usize = 4 * 1024 * 1024;
+
+const MAGIC: &[u8; 8] = b"tabswarm";
+const VERSION: u16 = 1;
+const UNSIGNED: u8 = 0;
+const SIGNED: u8 = 1;
+
+/// What makes a manifest count.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Trust {
+    /// Where it was fetched from. A signature is not asked for, but a bad one is refused.
+    Origin,
+    /// The signature of this publisher, pinned beforehand.
+    Signed(PublicKey),
+}
+
+#[derive(Serialize)]
+struct BodyOut<'a> {
+    stream: &'a str,
+    created: WallTime,
+    tracks: &'a [Track],
+    segments: &'a [SegmentEntry],
+}
+
+#[derive(Deserialize)]
+struct BodyIn {
+    stream: BoundedString<1024>,
+    created: WallTime,
+    tracks: BoundedVec<Track, MAX_TRACKS>,
+    segments: BoundedVec<SegmentEntry, MAX_SEGMENTS>,
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], ManifestError> {
+    let (head, rest) = bytes.split_first_chunk::<N>().ok_or(ManifestError::Truncated)?;
+    *bytes = rest;
+    Ok(*head)
+}
+
+impl Manifest {
+    /// The file without a signature. Refuses a manifest beyond [`MAX_MANIFEST_LEN`].
+    pub fn encode_unsigned(&self) -> Result<Vec<u8>, ManifestError> {
+        self.encode(None)
+    }
+
+    /// The file signed by its publisher. Refuses a manifest beyond [`MAX_MANIFEST_LEN`].
+    pub fn encode_signed(&self, publisher: &Identity) -> Result<Vec<u8>, ManifestError> {
+        self.encode(Some(publisher))
+    }
+
+    fn encode(&self, publisher: Option<&Identity>) -> Result<Vec<u8>, ManifestError> {
+        let body = BodyOut {
+            stream: self.stream(),
+            created: self.created(),
+            tracks: self.tracks(),
+            segments: self.segments(),
+        };
+        let body = postcard::to_allocvec(&body).expect("a manifest has an encoding");
+        let body_len = u32::try_from(body.len()).map_err(|_| ManifestError::TooMany { what: "bytes" })?;
+        let mut file = Vec::with_capacity(body.len() + 128);
+        file.extend_from_slice(MAGIC);
+        file.extend_from_slice(&VERSION.to_le_bytes());
+        file.push(if publisher.is_some() { SIGNED } else { UNSIGNED });
+        file.extend_from_slice(&body_len.to_le_bytes());
+        file.extend_from_slice(&body);
+        if let Some(publisher) = publisher {
+            file.extend_from_slice(publisher.public_key().as_bytes());
+            file.extend_from_slice(publisher.sign(domain::MANIFEST, &body).as_bytes());
+        }
+        if file.len() > MAX_MANIFEST_LEN {
+            return Err(ManifestError::TooMany { what: "bytes" });
+        }
+        Ok(file)
+    }
+
+    /// Reads a file that `trust` accepts; trailing bytes are ignored.
+    pub fn decode(bytes: &[u8], trust: &Trust) -> Result<Self, ManifestError> {
+        if bytes.len() > MAX_MANIFEST_LEN {
+            return Err(ManifestError::TooMany { what: "bytes" });
+        }
+        let mut rest = bytes.strip_prefix(MAGIC).ok_or(ManifestError::NotAManifest)?;
+        let version = u16::from_le_bytes(take(&mut rest)?);
+        if version != VERSION {
+            return Err(ManifestError::UnknownVersion { version });
+        }
+        let [kind] = take(&mut rest)?;
+        let body_len = u32::from_le_bytes(take(&mut rest)?) as usize;
+        let (body, mut rest) = rest.split_at_checked(body_len).ok_or(ManifestError::Truncated)?;
+        match (kind, trust) {
+            (UNSIGNED, Trust::Origin) => {}
+            (UNSIGNED, Trust::Signed(_)) => return Err(ManifestError::Unsigned),
+            (SIGNED, trust) => {
+                let publisher = PublicKey::from_bytes(take(&mut rest)?)?;
+                if matches!(trust, Trust::Signed(pinned) if *pinned != publisher) {
+                    return Err(ManifestError::WrongPublisher);
+                }
+                let signature = Signature::from_bytes(take(&mut rest)?);
+                publisher.verify(domain::MANIFEST, body, &signature)?;
+            }
+            _ => return Err(ManifestError::Malformed),
+        }
+        let (body, _) = postcard::take_from_bytes::<BodyIn>(body).map_err(|_| ManifestError::Malformed)?;
+        let (tracks, segments) = (body.tracks.into_vec(), body.segments.into_vec());
+        Self::sorted(body.stream.into_string(), body.created, tracks, segments)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::manifest::tests::{entry, manifest};
+
+    fn publisher() -> Identity {
+        Identity::from_seed([1; 32])
+    }
+
+    fn pinned() -> Trust {
+        Trust::Signed(publisher().public_key())
+    }
+
+    #[test]
+    fn a_signed_file_reads_back_under_its_key_and_no_other() {
+        let file = manifest().encode_signed(&publisher()).unwrap();
+        assert_eq!(Manifest::decode(&file, &pinned()), Ok(manifest()));
+        assert_eq!(Manifest::decode(&file, &Trust::Origin), Ok(manifest()));
+        let other = Trust::Signed(Identity::from_seed([2; 32]).public_key());
+        assert_eq!(Manifest::decode(&file, &other), Err(ManifestError::WrongPublisher));
+    }
+
+    #[test]
+    fn an_unsigned_file_counts_only_where_the_origin_is_trusted() {
+        let file = manifest().encode_unsigned().unwrap();
+        assert_eq!(Manifest::decode(&file, &Trust::Origin), Ok(manifest()));
+        assert_eq!(Manifest::decode(&file, &pinned()), Err(ManifestError::Unsigned));
+    }
+
+    #[test]
+    fn a_signature_that_is_there_must_hold_even_for_a_trusted_origin() {
+        let mut file = manifest().encode_signed(&publisher()).unwrap();
+        *file.last_mut().unwrap() ^= 1;
+        assert!(matches!(Manifest::decode(&file, &Trust::Origin), Err(ManifestError::BadSignature(_))));
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_signed_file_is_refused() {
+        let file = manifest().encode_signed(&publisher()).unwrap();
+        for bit in 0..8 * file.len() {
+            let mut flipped = file.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Manifest::decode(&flipped, &pinned()).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_refused() {
+        for file in [manifest().encode_signed(&publisher()).unwrap(), manifest().encode_unsigned().unwrap()] {
+            for len in 0..file.len() {
+                assert!(Manifest::decode(&file[..len], &Trust::Origin).is_err(), "{len} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_after_the_end_are_ignored() {
+        let mut file = manifest().encode_signed(&publisher()).unwrap();
+        file.extend_from_slice(b"later");
+        assert_eq!(Manifest::decode(&file, &pinned()), Ok(manifest()));
+    }
+
+    #[test]
+    fn other_versions_and_other_files_say_so() {
+        let mut file = manifest().encode_unsigned().unwrap();
+        file[8] = 2;
+        let refused = Manifest::decode(&file, &Trust::Origin);
+        assert_eq!(refused, Err(ManifestError::UnknownVersion { version: 2 }));
+        let refused = Manifest::decode(b"#EXTM3U\n#EXT-X-VERSION:3\n", &Trust::Origin);
+        assert_eq!(refused, Err(ManifestError::NotAManifest));
+    }
+
+    #[test]
+    fn what_is_beyond_the_file_limit_is_neither_written_nor_read() {
+        let long = |index: u32| entry(&format!("{}{index}", "a".repeat(1000)), None, 0, 0);
+        let track = Track::new("a", "b").unwrap();
+        let large =
+            Manifest::new("s", WallTime::default(), vec![track], (0..4096).map(long).collect()).unwrap();
+        assert_eq!(large.encode_unsigned(), Err(ManifestError::TooMany { what: "bytes" }));
+        let mut file = manifest().encode_unsigned().unwrap();
+        file.resize(MAX_MANIFEST_LEN + 1, 0);
+        assert_eq!(Manifest::decode(&file, &Trust::Origin), Err(ManifestError::TooMany { what: "bytes" }));
+    }
+
+    #[test]
+    fn a_claimed_length_or_count_is_not_believed() {
+        let header = |body: &[u8], claimed: u32| {
+            [&MAGIC[..], &VERSION.to_le_bytes(), &[UNSIGNED], &claimed.to_le_bytes(), body].concat()
+        };
+        let refused = Manifest::decode(&header(b"", u32::MAX), &Trust::Origin);
+        assert_eq!(refused, Err(ManifestError::Truncated));
+        // A name, a time, no tracks, and a claim of 2^32 - 1 segments.
+        let body = [1, b's', 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f];
+        let refused = Manifest::decode(&header(&body, body.len() as u32), &Trust::Origin);
+        assert_eq!(refused, Err(ManifestError::Malformed));
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bodies_never_panic(
+            body in proptest::collection::vec(proptest::num::u8::ANY, 0..600),
+            kind in 0u8..3,
+            claimed in proptest::option::of(proptest::num::u32::ANY),
+        ) {
+            let claimed = claimed.unwrap_or(body.len() as u32);
+            let file = [&MAGIC[..], &VERSION.to_le_bytes(), &[kind], &claimed.to_le_bytes(), &body].concat();
+            let _ = Manifest::decode(&file, &Trust::Origin);
+            proptest::prop_assert!(Manifest::decode(&file, &pinned()).is_err());
+        }
+
+        #[test]
+        fn arbitrary_changes_of_an_unsigned_file_never_panic(
+            changes in proptest::collection::vec((proptest::num::usize::ANY, proptest::num::u8::ANY), 1..9),
+        ) {
+            let mut file = manifest().encode_unsigned().unwrap();
+            for (place, byte) in changes {
+                let place = place % file.len();
+                file[place] = byte;
+            }
+            let _ = Manifest::decode(&file, &Trust::Origin);
+        }
+    }
+}

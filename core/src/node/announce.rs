@@ -1,0 +1,184 @@
+//! Tells neighbours what this peer holds: a snapshot on every new link, then what is new, gathered for a moment.
+
+use std::time::Duration;
+
+use litemap::LiteMap;
+
+use super::{Node, io::Output};
+use crate::{
+    bounded::BoundedVec,
+    id::{ContentId, LinkId, StreamId},
+    time::Timestamp,
+    units::{GroupIndex, GroupRange},
+    wire::{Have, HaveEntry, Held, LinkMessage, MAX_HAVE_ENTRIES, MAX_RANGES},
+};
+
+/// How long verified groups are gathered before neighbours hear of them.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// What neighbours have not heard yet.
+#[derive(Debug, Default)]
+pub(super) struct Announcements {
+    pending: LiteMap<ContentId, Pending>,
+    since: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    stream: StreamId,
+    /// In order.
+    groups: Vec<GroupIndex>,
+}
+
+impl Announcements {
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        self.since.map(|since| since + GATHER)
+    }
+
+    fn pending(&mut self, stream: StreamId, content: ContentId, now: Timestamp) -> &mut Pending {
+        self.since.get_or_insert(now);
+        self.pending.entry(content).or_insert(Pending { stream, groups: Vec::new() })
+    }
+}
+
+impl Node {
+    /// A group was verified.
+    pub(super) fn announce_group(
+        &mut self,
+        stream: StreamId,
+        content: ContentId,
+        group: GroupIndex,
+        now: Timestamp,
+    ) {
+        if self.p2p {
+            let groups = &mut self.announcements.pending(stream, content, now).groups;
+            if let Err(place) = groups.binary_search(&group) {
+                groups.insert(place, group);
+            }
+        }
+    }
+
+    /// A segment is on its way from the origin. Told at once: a neighbour may be about to ask for it too.
+    pub(super) fn announce_coming(&mut self, stream: StreamId, content: ContentId) {
+        let entries = vec![HaveEntry { content, held: Held::Coming }];
+        self.announce(stream, &entries);
+    }
+
+    /// A segment is gone.
+    pub(super) fn announce_lost(&mut self, content: ContentId) {
+        self.announcements.pending.remove(&content);
+        self.broadcast(&LinkMessage::Lost(BoundedVec::first_of([content])));
+    }
+
+    pub(super) fn drive_announcements(&mut self, now: Timestamp) {
+        if self.announcements.due().is_none_or(|due| now < due) {
+            return;
+        }
+        self.announcements.since = None;
+        let mut by_stream: LiteMap<StreamId, Vec<HaveEntry>> = LiteMap::new();
+        for (content, pending) in std::mem::take(&mut self.announcements.pending) {
+            let full = self.store.get(&content).is_some_and(|stored| stored.held.is_full());
+            let entries = by_stream.entry(pending.stream).or_default();
+            if full {
+                entries.push(HaveEntry { content, held: Held::All });
+                continue;
+            }
+            entries.extend(group_entries(content, &runs(&pending.groups)));
+        }
+        for (stream, entries) in by_stream {
+            self.announce(stream, &entries);
+        }
+    }
+
+    /// Tells neighbours, but for those who hold all of it themselves.
+    fn announce(&mut self, stream: StreamId, entries: &[HaveEntry]) {
+        let links: Vec<LinkId> = self.ready_links().collect();
+        for link in links {
+            let claims = &self.links[&link].transfer.claims;
+            let news = entries.iter().filter(|entry| !claims.holds_all(&entry.content)).cloned().collect();
+            self.tell_held(link, stream, news);
+        }
+    }
+
+    /// Tells a new neighbour everything that is held of the joined streams.
+    pub(super) fn announce_all(&mut self, link: LinkId) {
+        self.announce_held(link, |_| true);
+    }
+
+    /// A neighbour lost content: it is told what it was spared while it held all of it.
+    pub(super) fn announce_again(&mut self, link: LinkId, contents: &[ContentId]) {
+        self.announce_held(link, |content| contents.contains(content));
+    }
+
+    fn announce_held(&mut self, link: LinkId, wanted: impl Fn(&ContentId) -> bool) {
+        let mut by_stream: LiteMap<StreamId, Vec<HaveEntry>> = LiteMap::new();
+        for (content, stored) in self.store.iter() {
+            if !self.streams.contains_key(&stored.stream) || !wanted(content) {
+                continue;
+            }
+            let entries = by_stream.entry(stored.stream).or_default();
+            if stored.held.is_full() {
+                entries.push(HaveEntry { content: *content, held: Held::All });
+            } else {
+                entries.extend(group_entries(*content, &stored.held.ranges()));
+                if self.comes_from_origin(content) {
+                    entries.push(HaveEntry { content: *content, held: Held::Coming });
+                }
+            }
+        }
+        for (stream, entries) in by_stream {
+            self.tell_held(link, stream, entries);
+        }
+    }
+
+    fn tell_held(&mut self, link: LinkId, stream: StreamId, entries: Vec<HaveEntry>) {
+        for message in have_messages(stream, entries) {
+            self.output(Output::SendControl { link, payload: message.to_bytes() });
+        }
+    }
+
+    fn broadcast(&mut self, message: &LinkMessage) {
+        let payload = message.to_bytes();
+        let ready: Vec<LinkId> = self.ready_links().collect();
+        for link in ready {
+            self.output(Output::SendControl { link, payload: payload.clone() });
+        }
+    }
+}
+
+fn have_messages(stream: StreamId, entries: Vec<HaveEntry>) -> Vec<LinkMessage> {
+    entries
+        .chunks(MAX_HAVE_ENTRIES / 2)
+        .map(|chunk| LinkMessage::Have(Have { stream, entries: BoundedVec::first_of(chunk.iter().cloned()) }))
+        .collect()
+}
+
+fn group_entries(content: ContentId, ranges: &[GroupRange]) -> Vec<HaveEntry> {
+    ranges
+        .chunks(MAX_RANGES)
+        .map(|chunk| HaveEntry { content, held: Held::Groups(BoundedVec::first_of(chunk.iter().copied())) })
+        .collect()
+}
+
+/// Neighbouring groups, in order, as ranges.
+fn runs(groups: &[GroupIndex]) -> Vec<GroupRange> {
+    groups
+        .chunk_by(|a, b| b.value() == a.value() + 1)
+        .filter_map(|run| {
+            let end = GroupIndex::new(run.last()?.value() + 1);
+            GroupRange::new(*run.first()?, end)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_groups_become_one_range() {
+        let groups = [1, 2, 3, 5, 9].map(GroupIndex::new);
+        let ranges: Vec<_> = runs(&groups).iter().map(|r| (r.start().value(), r.end().value())).collect();
+        assert_eq!(ranges, [(1, 4), (5, 6), (9, 10)]);
+    }
+}

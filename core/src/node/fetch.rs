@@ -1,0 +1,158 @@
+//! One segment on its way to the player.
+
+use std::time::Duration;
+
+use litemap::LiteMap;
+
+use super::io::{FetchError, FetchRequest};
+use crate::{
+    content::{ChainingValue, GroupDigest, SegmentKey, SegmentLen},
+    id::{BlobHandle, ContentId, FetchId, LinkId, OriginRequestId, PeerId, SegmentId, StreamId},
+    time::Timestamp,
+    units::{GroupIndex, GroupRange},
+};
+
+/// Most fetches of one segment that share its transfer.
+pub(super) const MAX_WAITERS: usize = 16;
+/// An origin that sends nothing for so long does not keep peers from being asked for the same groups.
+pub(super) const ORIGIN_STALL: Duration = Duration::from_secs(1);
+
+/// How much is known of the segment.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Phase {
+    /// The root is being asked for.
+    Resolving,
+    /// The root is known, the group list is being asked for.
+    Listing { content: ContentId, len: SegmentLen, ask: ListAsk },
+    /// The group list is known: groups are checked as they come.
+    Trading { content: ContentId },
+    /// There is no root: HTTP only.
+    Rootless,
+}
+
+/// Who was asked for a group list.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ListAsk {
+    Nobody,
+    /// There is none to be had: a whole body from the origin makes its own.
+    Nowhere,
+    /// The peer of this link, until this time.
+    Peer(LinkId, Timestamp),
+    /// The manifest's sidecar.
+    Sidecar(OriginRequestId),
+}
+
+/// The fetch of one segment.
+#[derive(Clone, Debug)]
+pub(super) struct Fetch {
+    /// Chaining values of a group list that comes in parts.
+    pub(super) list_values: Vec<ChainingValue>,
+    /// The player's requests; none once it was served and only the root is awaited.
+    pub(super) waiters: Vec<FetchId>,
+    pub(super) stream: StreamId,
+    pub(super) key: SegmentKey,
+    pub(super) segment: SegmentId,
+    pub(super) started: Timestamp,
+    pub(super) deadline: Timestamp,
+    pub(super) phase: Phase,
+    pub(super) blob: BlobHandle,
+    pub(super) opened: bool,
+    pub(super) origin: Option<OriginRequestId>,
+    /// Groups the running origin request brings; `None`: all.
+    pub(super) origin_groups: Option<GroupRange>,
+    /// Last time it brought bytes, or was sent.
+    pub(super) origin_progress: Timestamp,
+    pub(super) origin_error: Option<FetchError>,
+    /// The origin's groups that wait for the group list.
+    pub(super) digests: LiteMap<GroupIndex, GroupDigest>,
+    /// The segment's length, once the origin sent all of it.
+    pub(super) whole: Option<u64>,
+    /// When `whole` was reached.
+    pub(super) whole_at: Timestamp,
+    /// Last time a group was verified or the phase changed.
+    pub(super) progress: Timestamp,
+    /// Ranges are not asked of the origin: it does not serve them.
+    pub(super) no_range: bool,
+    /// The origin's bytes contradicted the root once.
+    pub(super) contradicted: bool,
+    pub(super) origin_bytes: u64,
+    pub(super) peer_bytes: u64,
+    pub(super) peers: Vec<PeerId>,
+    /// Groups that were asked of a peer and have not come.
+    pub(super) asked: LiteMap<GroupIndex, LinkId>,
+    /// When something is due.
+    pub(super) wake: Option<Timestamp>,
+}
+
+impl Fetch {
+    pub(super) fn new(
+        waiter: FetchId,
+        request: FetchRequest,
+        segment: SegmentId,
+        blob: BlobHandle,
+        deadline: Timestamp,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            asked: LiteMap::new(),
+            blob,
+            contradicted: false,
+            deadline,
+            digests: LiteMap::new(),
+            key: request.key,
+            list_values: Vec::new(),
+            no_range: false,
+            opened: false,
+            origin: None,
+            origin_bytes: 0,
+            origin_groups: None,
+            origin_progress: now,
+            origin_error: None,
+            peer_bytes: 0,
+            peers: Vec::new(),
+            phase: Phase::Resolving,
+            progress: now,
+            segment,
+            started: now,
+            stream: request.stream,
+            waiters: vec![waiter],
+            wake: None,
+            whole: None,
+            whole_at: now,
+        }
+    }
+
+    /// The address, once it is known.
+    pub(super) fn content(&self) -> Option<ContentId> {
+        match &self.phase {
+            Phase::Listing { content, .. } | Phase::Trading { content } => Some(*content),
+            Phase::Resolving | Phase::Rootless => None,
+        }
+    }
+
+    /// Whether the origin is bringing a group, in time and without a pause.
+    pub(super) fn origin_brings(&self, group: GroupIndex, now: Timestamp) -> bool {
+        self.origin.is_some()
+            && now < self.deadline
+            && now < self.origin_progress + ORIGIN_STALL
+            && self.origin_groups.is_none_or(|groups| groups.contains(group))
+    }
+
+    /// Notes a peer that gave something.
+    pub(super) fn credit_peer(&mut self, peer: PeerId, bytes: u64) {
+        self.peer_bytes += bytes;
+        if !self.peers.contains(&peer) {
+            self.peers.push(peer);
+        }
+    }
+
+    /// Something is due then, or earlier.
+    pub(super) fn wake_by(&mut self, at: Timestamp) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    /// How long the fetch has been running.
+    pub(super) fn took(&self, now: Timestamp) -> Duration {
+        now.saturating_since(self.started)
+    }
+}

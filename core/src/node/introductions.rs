@@ -1,0 +1,172 @@
+//! Introductions: how a link is asked for and agreed to, whoever carries the messages.
+
+use super::{
+    Node,
+    io::{Output, SdpKind},
+    links::{Link, MAX_EARLY_CANDIDATES, MAX_LINKS, Side},
+};
+use crate::{
+    id::{LinkId, PeerId, SessionId},
+    identity::{
+        Candidate, Description, INTRODUCTION_LIFETIME, Introduction, IntroductionBody, SignedIntroduction,
+        Trusted,
+    },
+    time::Timestamp,
+    wire::ClientMessage,
+};
+
+impl Node {
+    /// The driver made its side of a link's description.
+    pub fn handle_local_description(
+        &mut self,
+        link: LinkId,
+        kind: SdpKind,
+        description: Description,
+        now: Timestamp,
+    ) {
+        if let Some(state) = self.links.get_mut(&link) {
+            state.own = Some(description.fingerprint());
+            let early = std::mem::take(&mut state.early_local);
+            let body = match kind {
+                SdpKind::Answer => IntroductionBody::Answer(description),
+                SdpKind::Offer => IntroductionBody::Offer(description),
+            };
+            self.introduce(link, body, now);
+            for candidate in early {
+                self.introduce(link, IntroductionBody::Candidate(candidate), now);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// The driver found a candidate of its own.
+    pub fn handle_local_candidate(&mut self, link: LinkId, candidate: Candidate, now: Timestamp) {
+        if let Some(state) = self.links.get_mut(&link) {
+            if state.own.is_some() {
+                self.introduce(link, IntroductionBody::Candidate(candidate), now);
+            } else if state.early_local.len() < MAX_EARLY_CANDIDATES {
+                state.early_local.push(candidate);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Dials peers that the service named, as far as links and budget allow.
+    pub(super) fn dial_peers(&mut self, peers: &[PeerId], now: Timestamp) {
+        for peer in peers {
+            let known = self.links.values().any(|state| state.peer == *peer);
+            let me = self.service.peer() == Some(*peer);
+            if known || me || self.bans.contains(peer) || self.links_wanted() == 0 || !self.may_connect() {
+                continue;
+            }
+            if !self.budget.take_dial(self.links.len(), self.pending_links(), now) {
+                return;
+            }
+            let session = self.new_session();
+            let link = LinkId::new(self.next_handle());
+            self.links.insert(link, Link::new(*peer, Side::Dialer, session, now));
+            self.output(Output::Dial { link });
+        }
+    }
+
+    /// An introduction came. It is verified before anything is made of it.
+    pub(super) fn handle_introduction(&mut self, introduction: &SignedIntroduction, now: Timestamp) {
+        let (Some(me), Some(network), Some(wall)) =
+            (self.service.peer(), self.service.network(), self.wall(now))
+        else {
+            return;
+        };
+        let trusted = Trusted { issuers: self.service.issuers(), me, network, now: wall };
+        let Ok(verified) = introduction.verify(&trusted) else { return };
+        if self.bans.contains(&verified.from) || !self.may_connect() {
+            return;
+        }
+        let session = verified.introduction.session;
+        match verified.introduction.body {
+            IntroductionBody::Answer(description) => self.answered(verified.from, session, description),
+            IntroductionBody::Candidate(candidate) => self.add_candidate(verified.from, session, candidate),
+            IntroductionBody::Offer(description) => self.offered(verified.from, session, description, now),
+            // A restart needs a link that lost its path; paths are the driver's matter until the NAT policy exists.
+            IntroductionBody::Restart(_) => {}
+        }
+    }
+
+    fn offered(&mut self, from: PeerId, session: SessionId, remote: Description, now: Timestamp) {
+        let known = self.links.iter().find(|(_, state)| state.peer == from);
+        if let Some((link, state)) = known.map(|(link, state)| (*link, (state.side, state.session))) {
+            let (side, known_session) = state;
+            // Both dialled: the lower id's call stands.
+            let mine_stands = side == Side::Dialer
+                && !self.links[&link].is_ready()
+                && self.service.peer().is_some_and(|me| me < from);
+            if known_session == session || mine_stands {
+                return;
+            }
+            self.close_link(link, None);
+        }
+        let full = self.links.len() >= MAX_LINKS;
+        if full || !self.budget.take_accept(self.links.len(), self.pending_links(), now) {
+            return;
+        }
+        let link = LinkId::new(self.next_handle());
+        let mut state = Link::new(from, Side::Accepter, session, now);
+        state.remote = Some(remote.fingerprint());
+        self.links.insert(link, state);
+        self.output(Output::Accept { link, remote });
+    }
+
+    fn answered(&mut self, from: PeerId, session: SessionId, remote: Description) {
+        let Some((link, state)) = self.links.iter_mut().find(|(_, state)| {
+            state.peer == from
+                && state.session == session
+                && state.side == Side::Dialer
+                && state.remote.is_none()
+        }) else {
+            return;
+        };
+        let link = *link;
+        state.remote = Some(remote.fingerprint());
+        let early = std::mem::take(&mut state.early_remote);
+        self.output(Output::SetRemote { link, remote });
+        for candidate in early {
+            self.output(Output::AddCandidate { link, candidate });
+        }
+    }
+
+    fn add_candidate(&mut self, from: PeerId, session: SessionId, candidate: Candidate) {
+        let Some((link, state)) =
+            self.links.iter_mut().find(|(_, state)| state.peer == from && state.session == session)
+        else {
+            return;
+        };
+        let link = *link;
+        if state.remote.is_some() {
+            self.output(Output::AddCandidate { link, candidate });
+        } else if state.early_remote.len() < MAX_EARLY_CANDIDATES {
+            state.early_remote.push(candidate);
+        }
+    }
+
+    /// The service says that an introduction did not reach its target.
+    pub(super) fn peer_unreachable(&mut self, peer: PeerId, _now: Timestamp) {
+        let pending = self.links.iter().find(|(_, state)| state.peer == peer && !state.is_ready());
+        if let Some(link) = pending.map(|(link, _)| *link) {
+            self.close_link(link, None);
+        }
+    }
+
+    fn introduce(&mut self, link: LinkId, body: IntroductionBody, now: Timestamp) {
+        let (Some(network), Some(wall)) = (self.service.network(), self.wall(now)) else { return };
+        let Some((certificate, session, to)) = self.certificate_and_session(link) else { return };
+        if !self.service.is_ready() {
+            return;
+        }
+        let introduction = Introduction { to, network, session, expires: wall + INTRODUCTION_LIFETIME, body };
+        let introduction = Box::new(introduction.sign(&certificate, &self.identity));
+        self.tell_service(&ClientMessage::Introduce { to, introduction });
+    }
+
+    fn new_session(&mut self) -> SessionId {
+        SessionId::from_bytes(self.random.half())
+    }
+}

@@ -1,0 +1,405 @@
+//! What goes into and comes out of a [`Node`](super::Node), besides messages.
+
+use std::{ops::Range, time::Duration};
+
+use thiserror::Error;
+
+use crate::{
+    content::SegmentKey,
+    id::{BlobHandle, FetchId, LinkId, OriginRequestId, PeerId, StreamId},
+    identity::{Candidate, Description, PublicKey},
+    time::Timestamp,
+    units::ByteRange,
+};
+
+/// How a node is set up. Everything has a default but the seed.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Randomness of the whole node: the peer's key, nonces, jitter. Fresh for every page load.
+    pub seed: [u8; 32],
+    /// Issuer keys the page pins; empty: learned from the service.
+    pub issuers: Vec<PublicKey>,
+    /// Access token for the service, at most 4096 bytes.
+    pub token: Option<String>,
+    /// Most bytes of verified segments that are kept. Default 128 MiB.
+    pub cache_limit: u64,
+    /// When the first connection to a peer may be made.
+    pub start: Start,
+    /// Whether a service is there at all; without one the node fetches over HTTP only.
+    pub service: bool,
+    /// Whether P2P is on from the start; see [`Node::set_p2p`](super::Node::set_p2p).
+    pub p2p: bool,
+    /// What happens to origin bytes that contradict a signed root twice.
+    pub deliver_signed_mismatch: bool,
+}
+
+impl Config {
+    /// The defaults around a seed.
+    pub fn new(seed: [u8; 32]) -> Self {
+        Self {
+            seed,
+            issuers: Vec::new(),
+            token: None,
+            cache_limit: 128 << 20,
+            start: Start::Playback,
+            service: true,
+            p2p: true,
+            deliver_signed_mismatch: false,
+        }
+    }
+}
+
+/// When the first connection to a peer may be made: playback comes first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Start {
+    /// At once: saves the most origin bytes.
+    Economy,
+    /// At the first frame, or 800 ms after the first segment's request if that is still incomplete.
+    Playback,
+}
+
+/// Where the roots of a stream's segments come from, strongest first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Roots {
+    /// The service fetches segments itself and publishes their roots.
+    Attested,
+    /// An unsigned manifest from the page's own origin or over HTTPS.
+    Origin,
+    /// A manifest signed by this publisher.
+    Signed(PublicKey),
+}
+
+/// A stream whose swarm is joined.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// The swarm.
+    pub id: StreamId,
+    /// Its name: the path of the master playlist, or what the publisher calls it.
+    pub name: String,
+    /// Where roots come from.
+    pub roots: Roots,
+}
+
+/// Asks for one segment.
+#[derive(Clone, Debug)]
+pub struct FetchRequest {
+    /// A joined stream.
+    pub stream: StreamId,
+    /// The segment.
+    pub key: SegmentKey,
+    /// When the player needs it; `None`: within two seconds.
+    pub deadline: Option<Timestamp>,
+}
+
+/// The two channels of a link.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Channel {
+    /// Data frames, unordered and reliable.
+    Bulk,
+    /// Everything else, ordered and reliable.
+    Control,
+}
+
+/// Whether a remote description answers ours or asks for an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SdpKind {
+    /// `answer`
+    Answer,
+    /// `offer`
+    Offer,
+}
+
+/// Why a driver could not make or keep a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LinkFailure {
+    /// The connection or a channel closed, ICE failed.
+    Closed,
+    /// The environment refuses another connection: dialling pauses for 60 s.
+    Exhausted,
+    /// The remote broke the transport's rules (opened a channel of its own, sent text).
+    Misbehaviour,
+}
+
+/// The head of an origin's answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct OriginHead {
+    /// HTTP status.
+    pub status: u16,
+    /// Absolute offset of the body's first byte in the resource: from `Content-Range` of a 206, else 0;
+    /// `None` when a 206 hides its `Content-Range`.
+    pub start: Option<u64>,
+    /// Length of the body, if it is known. With a content coding it is not.
+    pub len: Option<u64>,
+}
+
+/// Why an origin request or a fetch failed, as plain HTTP would have shown it.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// The fetch was cancelled.
+    #[error("the fetch was cancelled")]
+    Cancelled,
+    /// The origin's bytes contradict the publisher's signature.
+    #[error("the origin's bytes contradict the publisher's signature")]
+    Mismatch,
+    /// No answer, or the body broke off.
+    #[error("the origin did not answer")]
+    Network,
+    /// The origin answered with an error status.
+    #[error("the origin answered with status {0}")]
+    Status(u16),
+}
+
+/// What is known of delivered bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Delivery {
+    /// Complete from the origin, without a root to check against. Never given to peers.
+    OriginWhole,
+    /// Every group was checked against a root.
+    Verified,
+}
+
+/// Where a segment came from.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Provenance {
+    /// Bytes from the origin, lists not counted.
+    pub origin_bytes: u64,
+    /// Bytes from peers.
+    pub peer_bytes: u64,
+    /// The peers that gave some.
+    pub peers: Vec<PeerId>,
+    /// From the request to the delivery.
+    pub took: Duration,
+}
+
+/// What the driver does next. Outputs are carried out in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Opens the WebSocket to the service.
+    ConnectService,
+    /// Closes it.
+    CloseService,
+    /// Sends one binary message to the service.
+    SendService(Vec<u8>),
+    /// Makes a connection with both channels and an offer, then calls `handle_local_description`.
+    Dial {
+        /// Names the connection from now on.
+        link: LinkId,
+    },
+    /// Makes a connection with both channels, applies the remote offer, makes an answer, then calls
+    /// `handle_local_description`.
+    Accept {
+        /// Names the connection from now on.
+        link: LinkId,
+        /// The remote side's offer.
+        remote: Description,
+    },
+    /// Applies the remote answer.
+    SetRemote {
+        /// The connection.
+        link: LinkId,
+        /// The remote side's answer.
+        remote: Description,
+    },
+    /// Adds a remote candidate (`candidate:…`).
+    AddCandidate {
+        /// The connection.
+        link: LinkId,
+        /// The candidate line.
+        candidate: Candidate,
+    },
+    /// Sends one message on the control channel.
+    SendControl {
+        /// The connection.
+        link: LinkId,
+        /// The message.
+        payload: Vec<u8>,
+    },
+    /// Sends `header` and then `range` of the blob as one message on the bulk channel.
+    SendGroup {
+        /// The connection.
+        link: LinkId,
+        /// What goes before the bytes.
+        header: Vec<u8>,
+        /// The blob to read.
+        blob: BlobHandle,
+        /// The bytes to read, inside the blob.
+        range: ByteRange,
+    },
+    /// Closes a connection, after what was sent before it.
+    CloseLink {
+        /// The connection.
+        link: LinkId,
+    },
+    /// Makes room for a blob.
+    Open {
+        /// The blob.
+        blob: BlobHandle,
+        /// Its length, if it is known.
+        len: Option<u64>,
+    },
+    /// Keeps a part of the slice that was lent to the call just made.
+    Keep {
+        /// The blob.
+        blob: BlobHandle,
+        /// Where the bytes go in the blob.
+        offset: u64,
+        /// Which bytes of the lent slice.
+        source: Range<usize>,
+    },
+    /// Forgets a blob.
+    Drop {
+        /// The blob.
+        blob: BlobHandle,
+    },
+    /// Fetches from the origin. The body goes to `handle_origin_bytes` as it comes.
+    OriginFetch {
+        /// Names the request.
+        request: OriginRequestId,
+        /// The fetch it serves: its URL is the one to ask.
+        fetch: FetchId,
+        /// Absolute range of the resource for a `Range` header; `None`: the whole resource.
+        range: Option<ByteRange>,
+        /// Ask past the HTTP cache: what came before was wrong.
+        fresh: bool,
+    },
+    /// Fetches a part of a group-list sidecar; the whole body goes to `handle_sidecar`.
+    SidecarFetch {
+        /// Names the request.
+        request: OriginRequestId,
+        /// The stream whose manifest names the sidecar.
+        stream: StreamId,
+        /// The sidecar's path, relative to the master playlist.
+        path: String,
+        /// The bytes wanted.
+        range: ByteRange,
+    },
+    /// Gives up an origin or sidecar request.
+    OriginAbort {
+        /// The request.
+        request: OriginRequestId,
+    },
+    /// Hands a copy of the blob to the player.
+    Deliver {
+        /// The fetch that is done.
+        fetch: FetchId,
+        /// The blob.
+        blob: BlobHandle,
+        /// The segment's length in the blob, from offset 0.
+        len: u64,
+        /// HTTP status to show: 200, or 206 for a byte-range segment.
+        status: u16,
+        /// What is known of the bytes.
+        delivery: Delivery,
+        /// Where they came from.
+        provenance: Provenance,
+    },
+    /// Tells the player that the fetch failed.
+    Fail {
+        /// The fetch that is done.
+        fetch: FetchId,
+        /// Why.
+        error: FetchError,
+    },
+    /// Something a page may want to show.
+    Event(Event),
+}
+
+/// Something a page may want to show. No event asks for an action.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A peer was banned for the session.
+    PeerBanned {
+        /// The peer.
+        peer: PeerId,
+        /// What it did.
+        violation: crate::guard::Violation,
+    },
+    /// A link is ready for use.
+    PeerConnected {
+        /// The connection.
+        link: LinkId,
+        /// Who is at the other end.
+        peer: PeerId,
+    },
+    /// A ready link is gone.
+    PeerClosed {
+        /// The connection.
+        link: LinkId,
+        /// Who was at the other end.
+        peer: PeerId,
+    },
+    /// A group was checked and kept.
+    GroupVerified {
+        /// The fetch it is for.
+        fetch: FetchId,
+        /// The peer that sent it; `None`: the origin.
+        peer: Option<PeerId>,
+        /// Its length.
+        bytes: u32,
+    },
+    /// A group was given to a peer.
+    GroupSent {
+        /// The peer.
+        peer: PeerId,
+        /// Its length.
+        bytes: u32,
+    },
+    /// Origin bytes contradict the root of a segment.
+    OriginMismatch {
+        /// The fetch.
+        fetch: FetchId,
+    },
+    /// The size of a joined swarm, as the service says.
+    Population {
+        /// The swarm.
+        stream: StreamId,
+        /// Viewers, this one among them.
+        viewers: u32,
+    },
+    /// The service accepted this peer.
+    ServiceReady {
+        /// The peer's id for this page load.
+        peer: PeerId,
+    },
+    /// The connection to the service is gone; it is made again with backoff.
+    ServiceLost,
+}
+
+/// Counters of a node, all since it was made.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Groups that failed verification, from peers or the origin.
+    pub bad_groups: u64,
+    /// Groups that came and were already held.
+    pub duplicate_groups: u64,
+    /// Segment bytes from the origin.
+    pub origin_bytes: u64,
+    /// Segment bytes from peers that were kept.
+    pub peer_bytes: u64,
+    /// Segments that were delivered.
+    pub segments: u64,
+    /// Segment bytes given to peers.
+    pub upload_bytes: u64,
+    /// Groups that were checked and kept.
+    pub verified_groups: u64,
+}
+
+/// A link as a page may want to show it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LinkInfo {
+    /// The connection.
+    pub link: LinkId,
+    /// Who is, or should be, at the other end.
+    pub peer: PeerId,
+    /// Whether both hellos were read.
+    pub ready: bool,
+    /// Smoothed round-trip time, once it was measured.
+    pub rtt: Option<Duration>,
+    /// Segment bytes received.
+    pub bytes_in: u64,
+    /// Segment bytes sent.
+    pub bytes_out: u64,
+}

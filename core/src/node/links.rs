@@ -1,0 +1,349 @@
+//! Links to other peers: made and kept within a budget, checked by hello, watched by pings.
+
+use std::time::Duration;
+
+use super::{
+    Node,
+    io::{Channel, Event, LinkFailure, LinkInfo, Output},
+};
+use crate::{
+    guard::{TokenBucket, Violation},
+    id::{ContentId, LinkId, PeerId, SessionId},
+    identity::{Candidate, Fingerprint, HelloError, HelloExpectation, LinkHello, SignedCertificate},
+    swarm::Transfer,
+    time::Timestamp,
+    wire::{ByeReason, LinkMessage, PROTOCOL_VERSIONS},
+};
+
+/// Most links of a tab.
+pub const MAX_LINKS: usize = 24;
+/// Links a tab tries to have.
+const TARGET_LINKS: usize = 8;
+/// A link that is not ready after this is given up.
+const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// A silent link is pinged after this.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// A peer is dead this long after a ping it did not answer.
+const DEAD_AFTER: Duration = Duration::from_secs(15);
+/// Most candidates kept for a link whose remote description has not come.
+pub(super) const MAX_EARLY_CANDIDATES: usize = 32;
+/// Control messages of one peer: this many at once…
+const CONTROL_BURST: u32 = 2000;
+/// …and this many a second.
+const CONTROL_PER_SECOND: f64 = 800.0;
+
+/// Who called whom.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Side {
+    Accepter,
+    Dialer,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The channels are being opened; the peer's may have opened first and brought its hello.
+    Connecting { greeted: bool },
+    /// Both channels are open, the peer's hello has not come.
+    Greeting,
+    /// Hellos were exchanged.
+    Ready { heard: Timestamp, ping: Option<(u32, Timestamp)> },
+}
+
+/// One link.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) peer: PeerId,
+    pub(super) side: Side,
+    pub(super) session: SessionId,
+    pub(super) own: Option<Fingerprint>,
+    pub(super) remote: Option<Fingerprint>,
+    pub(super) early_remote: Vec<Candidate>,
+    pub(super) early_local: Vec<Candidate>,
+    pub(super) rtt: Option<Duration>,
+    pub(super) transfer: Transfer,
+    pub(super) control: TokenBucket,
+    since: Timestamp,
+    state: State,
+}
+
+impl Link {
+    pub(super) fn new(peer: PeerId, side: Side, session: SessionId, now: Timestamp) -> Self {
+        Self {
+            peer,
+            side,
+            session,
+            own: None,
+            remote: None,
+            early_remote: Vec::new(),
+            early_local: Vec::new(),
+            rtt: None,
+            transfer: Transfer::new(now),
+            control: TokenBucket::new(CONTROL_BURST, CONTROL_PER_SECOND, now),
+            since: now,
+            state: State::Connecting { greeted: false },
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready { .. })
+    }
+
+    fn due(&self) -> Timestamp {
+        match &self.state {
+            State::Connecting { .. } | State::Greeting => self.since + SETUP_TIMEOUT,
+            State::Ready { heard, ping: None } => *heard + PING_INTERVAL,
+            State::Ready { ping: Some((_, at)), .. } => *at + DEAD_AFTER,
+        }
+    }
+}
+
+impl Node {
+    /// Both channels of a link are open.
+    pub fn handle_link_open(&mut self, link: LinkId, now: Timestamp) {
+        self.greet_peer(link, now);
+        self.settle(now);
+    }
+
+    /// A message came on a link.
+    pub fn handle_link_message(&mut self, link: LinkId, channel: Channel, message: &[u8], now: Timestamp) {
+        if let Some(state) = self.links.get_mut(&link) {
+            if let State::Ready { heard, .. } = &mut state.state {
+                *heard = now;
+            }
+            match channel {
+                Channel::Bulk => self.handle_bulk(link, message, now),
+                Channel::Control => self.handle_control(link, message, now),
+            }
+        }
+        self.settle(now);
+    }
+
+    /// How many bytes a link's bulk channel holds that are not sent yet. Call it after groups were given to the
+    /// channel and whenever it drains to 64 KiB.
+    pub fn handle_link_buffered(&mut self, link: LinkId, bytes: u64, now: Timestamp) {
+        if let Some(state) = self.links.get_mut(&link) {
+            state.transfer.set_in_flight(bytes);
+        }
+        self.settle(now);
+    }
+
+    /// A link closed, or could not be made.
+    pub fn handle_link_closed(&mut self, link: LinkId, failure: LinkFailure, now: Timestamp) {
+        match failure {
+            LinkFailure::Closed => {}
+            LinkFailure::Exhausted => self.budget.pause(now),
+            LinkFailure::Misbehaviour => {
+                self.violation(link, Violation::Transport, now);
+            }
+        }
+        self.forget_link(link);
+        self.settle(now);
+    }
+
+    /// All links, in the order they were made.
+    pub fn links(&self) -> impl Iterator<Item = LinkInfo> {
+        self.links.iter().map(|(link, state)| LinkInfo {
+            link: *link,
+            peer: state.peer,
+            ready: state.is_ready(),
+            rtt: state.rtt,
+            bytes_in: state.transfer.bytes_in,
+            bytes_out: state.transfer.bytes_out,
+        })
+    }
+
+    pub(super) fn ready_links(&self) -> impl Iterator<Item = LinkId> {
+        self.links.iter().filter(|(_, state)| state.is_ready()).map(|(link, _)| *link)
+    }
+
+    pub(super) fn links_wanted(&self) -> u8 {
+        TARGET_LINKS.saturating_sub(self.links.len()) as u8
+    }
+
+    pub(super) fn pending_links(&self) -> usize {
+        self.links.values().filter(|state| !state.is_ready()).count()
+    }
+
+    fn greet_peer(&mut self, link: LinkId, now: Timestamp) {
+        let (Some(network), Some(certificate)) =
+            (self.service.network(), self.service.certificate().cloned())
+        else {
+            return;
+        };
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let State::Connecting { greeted } = state.state else { return };
+        let (Some(own), Some(peer)) = (state.own, state.remote) else {
+            self.violation(link, Violation::BadHello, now);
+            return;
+        };
+        state.state = State::Greeting;
+        let session = state.session;
+        let hello =
+            LinkHello { versions: PROTOCOL_VERSIONS, features: 0, network, certificate, session, own, peer };
+        self.say(link, &LinkMessage::Hello(Box::new(hello)));
+        if greeted {
+            self.link_ready(link, now);
+        }
+    }
+
+    pub(super) fn handle_hello(&mut self, link: LinkId, hello: &LinkHello, now: Timestamp) {
+        let (Some(network), Some(wall)) = (self.service.network(), self.wall(now)) else { return };
+        let Some(state) = self.links.get(&link) else { return };
+        let (Some(own_fingerprint), Some(peer_fingerprint)) = (state.own, state.remote) else { return };
+        let expected = HelloExpectation {
+            versions: PROTOCOL_VERSIONS,
+            features: 0,
+            network,
+            issuers: self.service.issuers(),
+            peer: state.peer,
+            session: state.session,
+            own_fingerprint,
+            peer_fingerprint,
+            now: wall,
+        };
+        match hello.verify(&expected) {
+            Ok(_) => match self.links.get_mut(&link).map(|state| &mut state.state) {
+                Some(State::Connecting { greeted }) => *greeted = true,
+                _ => self.link_ready(link, now),
+            },
+            Err(HelloError::NoCommonVersion { .. }) => {
+                self.close_link(link, Some(ByeReason::NoCommonVersion))
+            }
+            Err(_) => self.violation(link, Violation::BadHello, now),
+        }
+    }
+
+    fn link_ready(&mut self, link: LinkId, now: Timestamp) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        if state.is_ready() {
+            return;
+        }
+        state.state = State::Ready { heard: now, ping: None };
+        let peer = state.peer;
+        self.last_ready = Some(now);
+        self.event(Event::PeerConnected { link, peer });
+        self.announce_all(link);
+        self.ping(link, now);
+    }
+
+    fn ping(&mut self, link: LinkId, now: Timestamp) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let State::Ready { ping, .. } = &mut state.state else { return };
+        let number = now.as_micros() as u32;
+        *ping = Some((number, now));
+        self.say(link, &LinkMessage::Ping(number));
+    }
+
+    pub(super) fn handle_pong(&mut self, link: LinkId, number: u32, now: Timestamp) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let State::Ready { ping, .. } = &mut state.state else { return };
+        let Some((_, at)) = ping.take_if(|(asked, _)| *asked == number) else { return };
+        let sample = now.saturating_since(at);
+        // RFC 6298 §2: a quarter less weight than TCP gives, there are few samples.
+        state.rtt = Some(state.rtt.map_or(sample, |old| (old * 3 + sample) / 4));
+    }
+
+    pub(super) fn links_timeout(&self) -> Option<Timestamp> {
+        let late = |state: &Link| state.transfer.next_late(state.rtt);
+        self.links.values().flat_map(|state| [Some(state.due()), late(state)]).flatten().min()
+    }
+
+    /// Timers did not run for a while: silence meanwhile proves nothing, ping first.
+    pub(super) fn forgive_silence(&mut self, now: Timestamp) {
+        for state in self.links.iter_mut().map(|(_, value)| value) {
+            if let State::Ready { heard, ping } = &mut state.state {
+                *ping = None;
+                *heard =
+                    Timestamp::from_micros(now.as_micros().saturating_sub(PING_INTERVAL.as_micros() as u64));
+            }
+        }
+    }
+
+    pub(super) fn drive_links(&mut self, now: Timestamp) {
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in links {
+            self.take_back_late(link, now);
+            let Some(state) = self.links.get(&link) else { continue };
+            if now < state.due() {
+                continue;
+            }
+            match &state.state {
+                State::Connecting { .. } | State::Greeting => self.close_link(link, None),
+                State::Ready { ping: None, .. } => self.ping(link, now),
+                State::Ready { ping: Some(_), .. } => self.close_link(link, None),
+            }
+        }
+    }
+
+    /// Requests that are late are cancelled; other holders or the origin are asked.
+    fn take_back_late(&mut self, link: LinkId, now: Timestamp) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let rtt = state.rtt;
+        for late in state.transfer.take_late(rtt, now) {
+            self.say(link, &LinkMessage::Cancel(late.request));
+            self.unask(link, &late.content, &late.groups);
+        }
+    }
+
+    /// A peer broke a rule: it is banned and its link closed.
+    pub(super) fn violation(&mut self, link: LinkId, violation: Violation, _now: Timestamp) {
+        let Some(state) = self.links.get(&link) else { return };
+        let peer = state.peer;
+        self.bans.insert(peer);
+        self.event(Event::PeerBanned { peer, violation });
+        self.close_link(link, Some(ByeReason::Misbehaviour));
+    }
+
+    pub(super) fn close_link(&mut self, link: LinkId, reason: Option<ByeReason>) {
+        if let Some(reason) = reason {
+            self.say(link, &LinkMessage::Bye(reason));
+        }
+        if self.links.contains_key(&link) {
+            self.output(Output::CloseLink { link });
+        }
+        self.forget_link(link);
+    }
+
+    pub(super) fn close_all_links(&mut self, _now: Timestamp) {
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in links {
+            self.close_link(link, Some(ByeReason::Leaving));
+        }
+    }
+
+    fn forget_link(&mut self, link: LinkId) {
+        let Some(state) = self.links.remove(&link) else { return };
+        if state.is_ready() {
+            self.event(Event::PeerClosed { link, peer: state.peer });
+        }
+        for fetch in self.fetches.iter_mut().map(|(_, value)| value) {
+            fetch.asked.retain(|_, asked| *asked != link);
+        }
+    }
+
+    /// Sends a control message; before the channels are open there is nobody to hear it.
+    pub(super) fn say(&mut self, link: LinkId, message: &LinkMessage) {
+        let open =
+            self.links.get(&link).is_some_and(|state| !matches!(state.state, State::Connecting { .. }));
+        if open {
+            self.output(Output::SendControl { link, payload: message.to_bytes() });
+        }
+    }
+
+    /// Content that a peer has no more.
+    pub(super) fn forget_claims(&mut self, link: LinkId, contents: &[ContentId]) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        for content in contents {
+            state.transfer.claims.remove(content);
+        }
+        self.announce_again(link, contents);
+    }
+
+    pub(super) fn certificate_and_session(
+        &self,
+        link: LinkId,
+    ) -> Option<(SignedCertificate, SessionId, PeerId)> {
+        let state = self.links.get(&link)?;
+        Some((self.service.certificate()?.clone(), state.session, state.peer))
+    }
+}

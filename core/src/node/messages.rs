@@ -1,0 +1,202 @@
+//! What peers say on their links.
+
+use super::{
+    Node,
+    io::{Event, Output},
+};
+use crate::{
+    bounded::BoundedVec,
+    content::{GROUP_LEN, GroupList},
+    guard::Violation,
+    id::{ContentId, LinkId},
+    swarm::Answer,
+    time::Timestamp,
+    units::GroupIndex,
+    wire::{DATA_HEADER_MAX, Data, Have, LinkMessage, ListPart, MAX_LIST_PART, MAX_MESSAGE_LEN, frames},
+};
+
+impl Node {
+    pub(super) fn handle_control(&mut self, link: LinkId, message: &[u8], now: Timestamp) {
+        if message.len() > MAX_MESSAGE_LEN {
+            self.violation(link, Violation::Malformed, now);
+            return;
+        }
+        for frame in frames(message) {
+            let Ok(message) = frame.and_then(|frame| LinkMessage::decode(&frame)) else {
+                self.violation(link, Violation::Malformed, now);
+                return;
+            };
+            if !self.pay(link, message.as_ref().map_or(1, cost), now) {
+                return;
+            }
+            // docs/protocol.md §2: an unknown type is skipped.
+            if let Some(message) = message {
+                self.handle_message(link, message, now);
+            }
+        }
+    }
+
+    /// Takes the price of a message out of the peer's allowance, or bans it.
+    fn pay(&mut self, link: LinkId, price: u32, now: Timestamp) -> bool {
+        let Some(state) = self.links.get_mut(&link) else { return false };
+        let paid = state.control.take_many(price, now);
+        if !paid {
+            self.violation(link, Violation::TooManyMessages, now);
+        }
+        paid
+    }
+
+    fn handle_message(&mut self, link: LinkId, message: LinkMessage, now: Timestamp) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        if !state.is_ready() {
+            match message {
+                LinkMessage::Hello(hello) => self.handle_hello(link, &hello, now),
+                LinkMessage::Bye(_) => self.close_link(link, None),
+                _ => self.violation(link, Violation::BadHello, now),
+            }
+            return;
+        }
+        match message {
+            LinkMessage::Hello(_) => {}
+            LinkMessage::Bye(_) => self.close_link(link, None),
+            LinkMessage::Ping(number) => self.say(link, &LinkMessage::Pong(number)),
+            LinkMessage::Pong(number) => self.handle_pong(link, number, now),
+            LinkMessage::Have(have) => self.handle_have(link, &have, now),
+            LinkMessage::Lost(contents) => self.forget_claims(link, &contents),
+            LinkMessage::Request(request) => self.handle_request(link, &request),
+            LinkMessage::Cancel(request) => state.transfer.drop_uploads(request),
+            LinkMessage::Reject(request, _) => {
+                if let Some((content, groups)) = state.transfer.rejected(request) {
+                    // Whatever it claimed, it does not serve it now.
+                    state.transfer.claims.remove(&content);
+                    self.unask(link, &content, &groups);
+                }
+            }
+            LinkMessage::GetList(content) => self.send_list(link, &content),
+            LinkMessage::ListPart(part) => self.handle_list_part(link, part, now),
+            LinkMessage::NoList(content) => self.handle_no_list(&content, now),
+        }
+    }
+
+    fn handle_have(&mut self, link: LinkId, have: &Have, now: Timestamp) {
+        if !self.streams.contains_key(&have.stream) {
+            return;
+        }
+        let Some(state) = self.links.get_mut(&link) else { return };
+        for entry in have.entries.iter() {
+            state.transfer.claims.add(entry, now);
+        }
+    }
+
+    fn send_list(&mut self, link: LinkId, content: &ContentId) {
+        let Some(stored) = self.store.get(content) else {
+            self.say(link, &LinkMessage::NoList(*content));
+            return;
+        };
+        let (list, len) = (stored.list.clone(), stored.list.len());
+        let mut first = 0;
+        for values in list.values().chunks(MAX_LIST_PART) {
+            let part = ListPart {
+                content: *content,
+                len,
+                first: GroupIndex::new(first),
+                values: BoundedVec::first_of(values.iter().copied()),
+            };
+            first += values.len() as u32;
+            self.say(link, &LinkMessage::ListPart(part));
+        }
+    }
+
+    /// Takes a part of a list that is being waited for. Parts come in order on the control channel.
+    fn handle_list_part(&mut self, link: LinkId, part: ListPart, now: Timestamp) {
+        let (content, len) = (part.content, part.len);
+        let Some(values) = self.gather_list(link, part) else { return };
+        match GroupList::verified(content, len, values) {
+            Ok(list) => self.handle_list(list, now),
+            // The list does not hash up to the root the peer was asked for.
+            Err(_) => {
+                self.handle_no_list(&content, now);
+                self.violation(link, Violation::BadGroup, now);
+            }
+        }
+    }
+
+    pub(super) fn handle_bulk(&mut self, link: LinkId, message: &[u8], now: Timestamp) {
+        if !self.links.get(&link).is_some_and(super::links::Link::is_ready) {
+            self.violation(link, Violation::BadHello, now);
+            return;
+        }
+        if message.len() > DATA_HEADER_MAX + GROUP_LEN as usize {
+            self.violation(link, Violation::Malformed, now);
+            return;
+        }
+        match Data::decode(message) {
+            Ok(Some(data)) => self.handle_data(link, data, message.len(), now),
+            Ok(None) => {
+                self.pay(link, 1, now);
+            }
+            Err(_) => self.violation(link, Violation::Malformed, now),
+        }
+    }
+
+    fn handle_data(&mut self, link: LinkId, data: Data<'_>, message_len: usize, now: Timestamp) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let peer = state.peer;
+        let len = data.bytes.len() as u64;
+        let content = match state.transfer.answered(data.request, data.group, len, now) {
+            Answer::Wanted(content) => content,
+            Answer::Cancelled => {
+                self.stats.duplicate_groups += 1;
+                return;
+            }
+            Answer::Unsolicited => {
+                self.violation(link, Violation::Unsolicited, now);
+                return;
+            }
+        };
+        let Some(segment) = self.segment_of(&content) else {
+            self.stats.duplicate_groups += 1;
+            return;
+        };
+        let Some(stored) = self.store.get_mut(&content) else { return };
+        if stored.held.contains(data.group) {
+            self.stats.duplicate_groups += 1;
+            return;
+        }
+        if !stored.list.check(data.group, data.bytes) {
+            self.stats.bad_groups += 1;
+            self.violation(link, Violation::BadGroup, now);
+            return;
+        }
+        stored.held.insert(data.group);
+        let (blob, stream) = (stored.blob, stored.stream);
+        let offset = stored.list.len().group_bytes(data.group).map_or(0, |range| range.start());
+        let source = message_len - data.bytes.len()..message_len;
+        self.output(Output::Keep { blob, offset, source });
+        self.stats.verified_groups += 1;
+        self.stats.peer_bytes += len;
+        let mut waiter = None;
+        if let Some(fetch) = self.fetches.get_mut(&segment) {
+            fetch.asked.remove(&data.group);
+            fetch.progress = now;
+            fetch.credit_peer(peer, len);
+            waiter = fetch.waiters.first().copied();
+        }
+        if let Some(fetch) = waiter {
+            self.event(Event::GroupVerified { fetch, peer: Some(peer), bytes: len as u32 });
+        }
+        self.announce_group(stream, content, data.group, now);
+    }
+}
+
+/// What a message costs of the peer's allowance: about the work it makes.
+fn cost(message: &LinkMessage) -> u32 {
+    let of_entries = |entries: usize| 1 + entries as u32 / 4;
+    match message {
+        LinkMessage::GetList(_) => 16,
+        LinkMessage::Have(have) => of_entries(have.entries.len()),
+        LinkMessage::Lost(contents) => of_entries(contents.len()),
+        LinkMessage::Request(request) => of_entries(request.groups.len()),
+        _ => 1,
+    }
+}

@@ -1,0 +1,315 @@
+//! The node: service session, links, fetches and store of one peer, composed (docs/architecture.md).
+//!
+//! Sans-IO. After every call that takes `now`, the driver drains [`Node::poll_output`], carries the outputs out in
+//! order and arms one timer for [`Node::poll_timeout`]. The node owns no segment bytes: it names blobs, and
+//! [`Output::Keep`] refers to the slice lent to the call just made.
+
+mod announce;
+mod delivery;
+mod fetch;
+mod fetching;
+mod introductions;
+mod io;
+mod links;
+mod lists;
+mod messages;
+mod origins;
+mod random;
+mod roots;
+mod service;
+mod uploads;
+
+use std::{collections::VecDeque, time::Duration};
+
+use self::{
+    announce::Announcements,
+    fetch::Fetch,
+    links::Link,
+    origins::{OriginPace, OriginUse},
+    random::Random,
+    roots::StreamState,
+    service::Service,
+};
+use crate::{
+    content::Manifest,
+    guard::{Bans, DialBudget},
+    id::{BlobHandle, FetchId, LinkId, OriginRequestId, PeerId, SegmentId, StreamId},
+    identity::Identity,
+    store::Index,
+    time::{Timestamp, WallTime},
+    wire::IceServer,
+};
+pub use io::{
+    Channel, Config, Delivery, Event, FetchError, FetchRequest, LinkFailure, LinkInfo, OriginHead, Output,
+    Provenance, Roots, SdpKind, Start, Stats, Stream,
+};
+use litemap::LiteMap;
+
+/// Most streams one node joins.
+pub const MAX_STREAMS: usize = 16;
+/// A fetch without a deadline is wanted after this.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(2);
+/// [`Start::Playback`] connects this long after the first request if the segment is still incomplete.
+const SLOW_START: Duration = Duration::from_millis(800);
+/// An event so long after something was due says nothing about peers that were silent meanwhile.
+const LATE_TICK: Duration = Duration::from_secs(3);
+
+/// One peer. See the module documentation for how it is driven.
+#[derive(Debug)]
+pub struct Node {
+    announcements: Announcements,
+    bans: Bans,
+    budget: DialBudget,
+    config: Config,
+    /// When something is due next; an event much later says that nothing ran meanwhile.
+    due: Option<Timestamp>,
+    /// Keys whose origin contradicted their root: HTTP only from then on.
+    distrusted: VecDeque<SegmentId>,
+    fetches: LiteMap<SegmentId, Fetch>,
+    first_fetch: Option<(FetchId, Timestamp)>,
+    first_frame: bool,
+    identity: Identity,
+    /// When a link became ready last.
+    last_ready: Option<Timestamp>,
+    links: LiteMap<LinkId, Link>,
+    next_handle: u64,
+    origins: LiteMap<OriginRequestId, OriginUse>,
+    outputs: VecDeque<Output>,
+    p2p: bool,
+    pace: OriginPace,
+    random: Random,
+    service: Service,
+    stats: Stats,
+    store: Index,
+    streams: LiteMap<StreamId, StreamState>,
+    waiters: LiteMap<FetchId, SegmentId>,
+    wall: Option<(WallTime, Timestamp)>,
+}
+
+impl Node {
+    /// A node that has joined nothing yet.
+    pub fn new(config: Config, now: Timestamp) -> Self {
+        let mut random = Random::new(config.seed);
+        let identity = Identity::from_seed(random.bytes());
+        Self {
+            announcements: Announcements::default(),
+            bans: Bans::default(),
+            budget: DialBudget::new(now),
+            distrusted: VecDeque::new(),
+            fetches: LiteMap::new(),
+            first_fetch: None,
+            first_frame: false,
+            identity,
+            last_ready: None,
+            links: LiteMap::new(),
+            next_handle: 0,
+            origins: LiteMap::new(),
+            outputs: VecDeque::new(),
+            p2p: config.p2p,
+            pace: OriginPace::default(),
+            random,
+            service: Service::new(&config, now),
+            stats: Stats::default(),
+            store: Index::new(config.cache_limit),
+            streams: LiteMap::new(),
+            waiters: LiteMap::new(),
+            wall: None,
+            config,
+            due: None,
+        }
+    }
+
+    /// Joins a stream. Its manifest, where it has one, is expected at [`Node::add_manifest`] or
+    /// [`Node::manifest_failed`]. A stream past [`MAX_STREAMS`] is not joined: its segments come over HTTP.
+    pub fn join(&mut self, stream: Stream, now: Timestamp) {
+        if self.streams.len() < MAX_STREAMS {
+            self.streams.entry(stream.id).or_insert_with(|| StreamState::new(stream));
+        }
+        self.settle(now);
+    }
+
+    /// Leaves a stream; its segments stay until they are evicted.
+    pub fn leave(&mut self, stream: StreamId, now: Timestamp) {
+        if let Some(state) = self.streams.remove(&stream) {
+            self.leave_swarm(&state);
+        }
+        self.settle(now);
+    }
+
+    /// Gives the manifest of a joined stream.
+    pub fn add_manifest(&mut self, stream: StreamId, manifest: Manifest, now: Timestamp) {
+        if let Some(state) = self.streams.get_mut(&stream) {
+            state.set_manifest(Some(manifest));
+        }
+        self.settle(now);
+    }
+
+    /// Says that a joined stream has no usable manifest: its segments come over HTTP only.
+    pub fn manifest_failed(&mut self, stream: StreamId, now: Timestamp) {
+        if let Some(state) = self.streams.get_mut(&stream) {
+            state.set_manifest(None);
+        }
+        self.settle(now);
+    }
+
+    /// Switches P2P on or off. Off: peers and service are left, running fetches finish over HTTP.
+    pub fn set_p2p(&mut self, on: bool, now: Timestamp) {
+        if self.p2p && !on {
+            self.leave_everything(now);
+        }
+        self.p2p = on;
+        self.settle(now);
+    }
+
+    /// Leaves peers and service for good, as on `pagehide`.
+    pub fn shut_down(&mut self, now: Timestamp) {
+        self.set_p2p(false, now);
+    }
+
+    /// Says that playback shows its first frame: [`Start::Playback`] connects now.
+    pub fn handle_first_frame(&mut self, now: Timestamp) {
+        self.first_frame = true;
+        self.settle(now);
+    }
+
+    /// Sets the wall clock. The service's word for it comes with its welcome; this is for drivers without a service.
+    pub fn handle_clock(&mut self, wall: WallTime, now: Timestamp) {
+        self.wall = Some((wall, now));
+        self.settle(now);
+    }
+
+    /// Does what is due. Call it at [`Node::poll_timeout`]; earlier or later does no harm.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.settle(now);
+    }
+
+    /// Closed connections that the environment has not collected yet; they count against the dial budget.
+    pub fn handle_uncollected(&mut self, connections: usize) {
+        self.budget.set_uncollected(connections);
+    }
+
+    /// What the driver does next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Node::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        self.due
+    }
+
+    /// Counters since the node was made.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// This peer's id, once the service gave it a certificate.
+    pub fn peer_id(&self) -> Option<PeerId> {
+        self.service.peer()
+    }
+
+    /// STUN and TURN servers, as the service says.
+    pub fn ice_servers(&self) -> &[IceServer] {
+        self.service.ice_servers()
+    }
+
+    /// Whether P2P is on.
+    pub fn p2p(&self) -> bool {
+        self.p2p
+    }
+
+    /// Viewers of a joined stream as the service said last, this one among them.
+    pub fn population(&self, stream: StreamId) -> Option<u32> {
+        self.streams.get(&stream).and_then(|state| state.population)
+    }
+
+    /// Bytes of the segments in the store, complete or not.
+    pub fn stored_bytes(&self) -> u64 {
+        self.store.bytes()
+    }
+
+    /// Everything that follows from an input: timers that are due, requests, announcements.
+    fn settle(&mut self, now: Timestamp) {
+        if self.due.is_some_and(|due| now.saturating_since(due) > LATE_TICK) {
+            self.forgive_silence(now);
+        }
+        self.notice_slow_start(now);
+        self.drive_service(now);
+        self.drive_discovery(now);
+        self.drive_links(now);
+        self.drive_fetches(now);
+        self.drive_announcements(now);
+        self.drive_uploads(now);
+        self.evict();
+        self.due = self.next_timeout();
+    }
+
+    fn next_timeout(&self) -> Option<Timestamp> {
+        let slow_start =
+            self.first_fetch.map(|(_, at)| at + SLOW_START).filter(|_| !self.may_connect_for_sure());
+        [
+            slow_start,
+            self.service_timeout(),
+            self.links_timeout(),
+            self.fetches_timeout(),
+            self.announcements.due(),
+            self.discovery_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Whether connections to peers may be made: playback comes first.
+    fn may_connect(&self) -> bool {
+        self.p2p && self.config.service && self.may_connect_for_sure()
+    }
+
+    fn may_connect_for_sure(&self) -> bool {
+        self.first_frame || self.config.start == Start::Economy
+    }
+
+    /// A slow origin is when the crowd must help: do not wait for the first frame.
+    fn notice_slow_start(&mut self, now: Timestamp) {
+        let Some((fetch, at)) = self.first_fetch else { return };
+        if now < at + SLOW_START {
+            return;
+        }
+        // One that failed is no more complete than one that is slow.
+        if self.stats.segments == 0 || self.waiters.contains_key(&fetch) {
+            self.first_frame = true;
+        }
+        self.first_fetch = None;
+    }
+
+    fn wall(&self, now: Timestamp) -> Option<WallTime> {
+        self.wall.map(|(wall, at)| wall + now.saturating_since(at))
+    }
+
+    fn next_handle(&mut self) -> u64 {
+        self.next_handle += 1;
+        self.next_handle
+    }
+
+    fn new_blob(&mut self) -> BlobHandle {
+        BlobHandle::new(self.next_handle())
+    }
+
+    fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    fn event(&mut self, event: Event) {
+        self.output(Output::Event(event));
+    }
+
+    fn evict(&mut self) {
+        while let Some(evicted) = self.store.evict() {
+            self.output(Output::Drop { blob: evicted.blob });
+            self.announce_lost(evicted.content);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

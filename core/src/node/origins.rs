@@ -1,0 +1,407 @@
+//! Requests to the origin: what to ask for, and what to make of the bytes that come.
+//!
+//! A whole request is what a player without us would have sent. A request of our own making (a range of missing
+//! groups) that goes wrong is repeated as a whole one, so that the player sees what it would have seen.
+
+use std::{ops::Range, time::Duration};
+
+use litemap::LiteMap;
+
+use super::{
+    Node,
+    fetch::{Fetch, ListAsk, Phase},
+    io::{Event, FetchError, OriginHead, Output},
+};
+use crate::{
+    content::{GROUP_LEN, GroupDigest, MAX_SEGMENT_LEN, SegmentHasher},
+    id::{OriginRequestId, SegmentId},
+    time::Timestamp,
+    units::{ByteRange, GroupIndex, GroupRange},
+};
+
+/// Most keys that are remembered as contradicted by their origin.
+pub(super) const MAX_DISTRUSTED: usize = 1024;
+/// Gaps of so many held groups are fetched again rather than splitting a range request.
+const MAX_GAP: u32 = 2;
+const GROUP: u64 = GROUP_LEN as u64;
+
+/// What a request to the origin is for.
+#[derive(Debug)]
+pub(super) enum OriginUse {
+    Segment(Box<SegmentRequest>),
+    Sidecar(SegmentId),
+}
+
+/// A request for a segment or a part of it.
+#[derive(Debug)]
+pub(super) struct SegmentRequest {
+    segment: SegmentId,
+    /// The absolute range asked for.
+    asked: Option<ByteRange>,
+    /// What a player without us would have asked for.
+    whole: bool,
+    /// The segment's first byte in the resource.
+    base: u64,
+    /// The segment's end in the resource, where its key says.
+    limit: Option<u64>,
+    /// The next byte's place in the resource, once the head came.
+    position: Option<u64>,
+    hasher: Option<SegmentHasher>,
+    started: Timestamp,
+    received: u64,
+    first_byte: Option<Timestamp>,
+}
+
+/// How quick the origin is, for the time a fetch can wait before it has to ask.
+#[derive(Debug, Default)]
+pub(super) struct OriginPace {
+    /// Smoothed time to the first byte.
+    latency: Option<Duration>,
+    /// Smoothed bytes per second after it.
+    rate: Option<f64>,
+}
+
+impl OriginPace {
+    /// Time to keep in hand for fetching so many bytes: twice the estimate, 0.5 to 4 s; 1 s before the first answer.
+    pub(super) fn margin(&self, bytes: u64) -> Duration {
+        let (Some(latency), Some(rate)) = (self.latency, self.rate) else { return Duration::from_secs(1) };
+        let transfer = Duration::from_secs_f64((bytes as f64 / rate.max(1000.0)).min(10.0));
+        ((latency + transfer) * 2).clamp(Duration::from_millis(500), Duration::from_secs(4))
+    }
+
+    fn note(&mut self, request: &SegmentRequest, now: Timestamp) {
+        let Some(first_byte) = request.first_byte else { return };
+        let latency = first_byte.saturating_since(request.started);
+        self.latency = Some(self.latency.map_or(latency, |old| (old * 3 + latency) / 4));
+        let took = now.saturating_since(first_byte).as_secs_f64().max(0.001);
+        let rate = request.received as f64 / took;
+        self.rate = Some(self.rate.map_or(rate, |old| old * 0.75 + rate * 0.25));
+    }
+}
+
+impl Node {
+    /// The head of an origin's answer came.
+    pub fn handle_origin_head(&mut self, request: OriginRequestId, head: OriginHead, now: Timestamp) {
+        if let Some(OriginUse::Segment(state)) = self.origins.get_mut(&request) {
+            let segment = state.segment;
+            if !matches!(head.status, 200 | 206) {
+                self.output(Output::OriginAbort { request });
+                self.origin_broke(request, FetchError::Status(head.status), now);
+            } else if let Some(position) = state.place(head) {
+                state.position = Some(position);
+                let ignored_range = head.status == 200 && !state.whole;
+                self.with_fetch(segment, |_, fetch| fetch.no_range |= ignored_range);
+            } else {
+                self.output(Output::OriginAbort { request });
+                self.origin_broke(request, FetchError::Network, now);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// The next bytes of an origin's body came.
+    pub fn handle_origin_bytes(&mut self, request: OriginRequestId, bytes: &[u8], now: Timestamp) {
+        self.take_origin_bytes(request, bytes, now);
+        self.settle(now);
+    }
+
+    /// An origin's body is complete.
+    pub fn handle_origin_end(&mut self, request: OriginRequestId, now: Timestamp) {
+        self.finish_origin(request, now);
+        self.settle(now);
+    }
+
+    /// An origin did not answer, or its body broke off.
+    pub fn handle_origin_failed(&mut self, request: OriginRequestId, now: Timestamp) {
+        self.origin_broke(request, FetchError::Network, now);
+        self.settle(now);
+    }
+
+    /// A sidecar's bytes came, exactly those asked for; `None`: they did not.
+    pub fn handle_sidecar(&mut self, request: OriginRequestId, body: Option<&[u8]>, now: Timestamp) {
+        if let Some(OriginUse::Sidecar(segment)) = self.origins.remove(&request) {
+            self.with_fetch(segment, |node, fetch| {
+                let Phase::Listing { ask: ListAsk::Sidecar(_), .. } = fetch.phase else { return };
+                let stream = node.streams.get(&fetch.stream);
+                let list = body.and_then(|body| stream?.list_from_sidecar(&fetch.key, body));
+                match list {
+                    Some(list) => node.start_trading(fetch, list, now),
+                    None => Self::sidecar_missing(fetch),
+                }
+            });
+        }
+        self.settle(now);
+    }
+
+    pub(super) fn start_origin(&mut self, fetch: &mut Fetch, now: Timestamp) {
+        let base = fetch.key.range().map_or(0, |range| range.start());
+        let part = if fetch.no_range { None } else { self.missing_part(fetch) };
+        let asked = match &part {
+            Some(part) => ByteRange::new(base + part.start, base + part.end),
+            None => fetch.key.range(),
+        };
+        let Some(waiter) = fetch.waiters.first().copied() else { return };
+        let request = OriginRequestId::new(self.next_handle());
+        let state = SegmentRequest {
+            segment: fetch.segment,
+            asked,
+            whole: part.is_none(),
+            base,
+            limit: fetch.key.range().map(|range| range.end()),
+            position: None,
+            hasher: None,
+            started: now,
+            received: 0,
+            first_byte: None,
+        };
+        self.origins.insert(request, OriginUse::Segment(Box::new(state)));
+        fetch.origin = Some(request);
+        fetch.origin_progress = now;
+        fetch.origin_groups = part.and_then(|part| {
+            let last = u32::try_from((part.end - 1) / GROUP).ok()?;
+            GroupRange::new(GroupIndex::new((part.start / GROUP) as u32), GroupIndex::new(last + 1))
+        });
+        self.open_blob(fetch, None);
+        if let Some(content) = fetch.content() {
+            self.announce_coming(fetch.stream, content);
+        }
+        self.output(Output::OriginFetch { request, fetch: waiter, range: asked, fresh: fetch.contradicted });
+    }
+
+    /// The first run of missing groups as bytes of the segment; `None` if all of it is missing.
+    fn missing_part(&self, fetch: &Fetch) -> Option<Range<u64>> {
+        let Phase::Trading { content } = fetch.phase else { return None };
+        let stored = self.store.get(&content).filter(|stored| !stored.held.is_empty())?;
+        let mut missing = stored.held.missing();
+        let first = missing.next()?;
+        let mut last = first;
+        for group in missing {
+            if group.value() > last.value() + 1 + MAX_GAP {
+                break;
+            }
+            last = group;
+        }
+        let len = stored.list.len();
+        Some(len.group_bytes(first)?.start()..len.group_bytes(last)?.end())
+    }
+
+    pub(super) fn abort_origin(&mut self, fetch: &mut Fetch) {
+        if let Some(request) = fetch.origin.take() {
+            self.origins.remove(&request);
+            self.output(Output::OriginAbort { request });
+        }
+    }
+
+    fn take_origin_bytes(&mut self, request: OriginRequestId, bytes: &[u8], now: Timestamp) {
+        let Some(OriginUse::Segment(mut state)) = self.origins.remove(&request) else { return };
+        let Some((at, source)) = state.place_bytes(bytes.len(), now) else {
+            self.origins.insert(request, OriginUse::Segment(state));
+            return;
+        };
+        let segment = state.segment;
+        let mut state = Some(state);
+        self.with_fetch(segment, |node, fetch| {
+            if source.is_empty() {
+                return;
+            }
+            fetch.origin_progress = now;
+            node.keep_origin_bytes(fetch, at, source.clone());
+            let Some(request_state) = &mut state else { return };
+            let digests = request_state.hash(at, &bytes[source.clone()], node.known_len(fetch));
+            for (group, digest) in digests {
+                if !node.origin_group(fetch, group, digest, now) {
+                    state = None;
+                    return;
+                }
+            }
+            let end = at + source.len() as u64;
+            if node.known_len(fetch).is_some_and(|len| end > len) {
+                node.contradict(fetch, now);
+                state = None;
+            }
+        });
+        if let Some(state) = state {
+            self.origins.insert(request, OriginUse::Segment(state));
+        }
+    }
+
+    fn keep_origin_bytes(&mut self, fetch: &mut Fetch, at: u64, source: Range<usize>) {
+        fetch.origin_bytes += source.len() as u64;
+        self.stats.origin_bytes += source.len() as u64;
+        for part in self.unverified_parts(fetch, at, source) {
+            self.output(Output::Keep { blob: fetch.blob, offset: part.0, source: part.1 });
+        }
+    }
+
+    /// The parts of incoming bytes that belong to groups not verified yet: verified bytes are never overwritten.
+    fn unverified_parts(&self, fetch: &Fetch, at: u64, source: Range<usize>) -> Vec<(u64, Range<usize>)> {
+        let held = fetch.content().and_then(|content| self.store.get(&content)).map(|stored| &stored.held);
+        let mut parts: Vec<(u64, Range<usize>)> = Vec::new();
+        let mut cursor = source.start;
+        while cursor < source.end {
+            let offset = at + (cursor - source.start) as u64;
+            let group = GroupIndex::new((offset / GROUP) as u32);
+            let group_end = (u64::from(group.value()) + 1) * GROUP;
+            let end = source.end.min(cursor + (group_end - offset) as usize);
+            if !held.is_some_and(|held| held.contains(group)) {
+                match parts.last_mut().filter(|(_, last)| last.end == cursor) {
+                    Some((_, last)) => last.end = end,
+                    None => parts.push((offset, cursor..end)),
+                }
+            }
+            cursor = end;
+        }
+        parts
+    }
+
+    /// The segment's length, if its root is known.
+    fn known_len(&self, fetch: &Fetch) -> Option<u64> {
+        match &fetch.phase {
+            Phase::Listing { len, .. } => Some(len.bytes()),
+            Phase::Trading { content } => self.store.get(content).map(|stored| stored.list.len().bytes()),
+            Phase::Resolving | Phase::Rootless => None,
+        }
+    }
+
+    /// A group from the origin was hashed. `false` if it contradicts the root: the request is over.
+    pub(super) fn origin_group(
+        &mut self,
+        fetch: &mut Fetch,
+        group: GroupIndex,
+        digest: GroupDigest,
+        now: Timestamp,
+    ) -> bool {
+        let Phase::Trading { content } = fetch.phase else {
+            if fetch.phase != Phase::Rootless {
+                fetch.digests.insert(group, digest);
+            }
+            return true;
+        };
+        let Some(stored) = self.store.get_mut(&content) else { return true };
+        if stored.held.contains(group) {
+            return true;
+        }
+        if !stored.list.check_value(group, digest) {
+            self.contradict(fetch, now);
+            return false;
+        }
+        stored.held.insert(group);
+        let bytes = stored.list.len().group_bytes(group).map_or(0, |range| range.len() as u32);
+        self.stats.verified_groups += 1;
+        fetch.progress = now;
+        if let Some(waiter) = fetch.waiters.first() {
+            self.event(Event::GroupVerified { fetch: *waiter, peer: None, bytes });
+        }
+        self.announce_group(fetch.stream, content, group, now);
+        true
+    }
+
+    fn finish_origin(&mut self, request: OriginRequestId, now: Timestamp) {
+        let Some(OriginUse::Segment(mut state)) = self.origins.remove(&request) else { return };
+        self.pace.note(&state, now);
+        let Some(position) = state.position else {
+            self.origins.insert(request, OriginUse::Segment(state));
+            self.origin_broke(request, FetchError::Network, now);
+            return;
+        };
+        self.with_fetch(state.segment, |node, fetch| {
+            fetch.origin = None;
+            if let Some((group, digest)) = state.hasher.take().and_then(SegmentHasher::finish) {
+                let short_tail =
+                    node.known_len(fetch).is_some_and(|len| position.saturating_sub(state.base) < len);
+                if !short_tail && !node.origin_group(fetch, group, digest, now) {
+                    return;
+                }
+            }
+            let end = state.limit.map_or(position, |limit| position.min(limit)).saturating_sub(state.base);
+            if !state.whole {
+                // What is still missing is asked for whole, unless it was a run between held groups.
+                let asked_end = state.asked.map_or(0, |asked| asked.end() - state.base);
+                fetch.no_range |= end < asked_end;
+                return;
+            }
+            if node.is_held(fetch) {
+                return;
+            }
+            match node.known_len(fetch) {
+                Some(len) if end != len => node.contradict(fetch, now),
+                _ => {
+                    fetch.whole = Some(end);
+                    fetch.whole_at = now;
+                }
+            }
+        });
+    }
+
+    /// A request failed. One of our own making is repeated as a player would have sent it.
+    fn origin_broke(&mut self, request: OriginRequestId, error: FetchError, now: Timestamp) {
+        match self.origins.remove(&request) {
+            Some(OriginUse::Segment(state)) => self.with_fetch(state.segment, |node, fetch| {
+                fetch.origin = None;
+                if state.whole {
+                    fetch.origin_error = Some(error);
+                    fetch.digests.clear();
+                } else {
+                    fetch.no_range = true;
+                    node.start_origin(fetch, now);
+                }
+            }),
+            Some(OriginUse::Sidecar(segment)) => {
+                self.with_fetch(segment, |_, fetch| Self::sidecar_missing(fetch));
+            }
+            None => {}
+        }
+    }
+}
+
+impl SegmentRequest {
+    /// Where the body starts in the resource; `None` if the answer is not to what was asked.
+    fn place(&self, head: OriginHead) -> Option<u64> {
+        if head.status == 200 {
+            return Some(0);
+        }
+        let asked = self.asked?;
+        // A 206 whose Content-Range can't be read across origins is taken at its word: groups are checked anyway.
+        let start = head.start.unwrap_or(asked.start());
+        (start == asked.start()).then_some(start)
+    }
+
+    /// Takes `len` more bytes: where those of the segment go in it, and which of them they are.
+    fn place_bytes(&mut self, len: usize, now: Timestamp) -> Option<(u64, Range<usize>)> {
+        let position = self.position?;
+        self.position = Some(position + len as u64);
+        self.received += len as u64;
+        self.first_byte.get_or_insert(now);
+        let skip = self.base.saturating_sub(position).min(len as u64) as usize;
+        let end =
+            self.limit.map_or(len as u64, |limit| limit.saturating_sub(position).min(len as u64)) as usize;
+        let at = (position + skip as u64).saturating_sub(self.base);
+        Some((at, skip..end.max(skip)))
+    }
+
+    /// Hashes the next bytes of the segment; a known length completes its last group.
+    fn hash(&mut self, at: u64, bytes: &[u8], len: Option<u64>) -> LiteMap<GroupIndex, GroupDigest> {
+        let mut digests = LiteMap::new();
+        if at + bytes.len() as u64 > MAX_SEGMENT_LEN {
+            self.hasher = None;
+            return digests;
+        }
+        if self.hasher.is_none() && at.is_multiple_of(GROUP) {
+            self.hasher = Some(SegmentHasher::new(GroupIndex::new((at / GROUP) as u32)));
+        }
+        let Some(hasher) = &mut self.hasher else { return digests };
+        let bytes = match len {
+            Some(len) => &bytes[..bytes.len().min(len.saturating_sub(at) as usize)],
+            None => bytes,
+        };
+        hasher.update(bytes, |group, digest| {
+            digests.insert(group, digest);
+        });
+        if len == Some(at + bytes.len() as u64)
+            && let Some((group, digest)) = self.hasher.take().and_then(SegmentHasher::finish)
+        {
+            digests.insert(group, digest);
+        }
+        digests
+    }
+}

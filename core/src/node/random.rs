@@ -1,0 +1,33 @@
+//! Randomness out of the seed: BLAKE3 keyed with it, over a counter. The hash is in the tab's module anyway.
+
+/// Random bytes, the same for the same seed.
+#[derive(Debug)]
+pub(super) struct Random {
+    seed: [u8; 32],
+    counter: u64,
+}
+
+impl Random {
+    pub(super) fn new(seed: [u8; 32]) -> Self {
+        Self { seed, counter: 0 }
+    }
+
+    /// The next 32 bytes.
+    pub(super) fn bytes(&mut self) -> [u8; 32] {
+        self.counter += 1;
+        *blake3::keyed_hash(&self.seed, &self.counter.to_le_bytes()).as_bytes()
+    }
+
+    /// The next 16 bytes.
+    pub(super) fn half(&mut self) -> [u8; 16] {
+        let mut half = [0; 16];
+        half.copy_from_slice(&self.bytes()[..16]);
+        half
+    }
+
+    /// A number from 0 to 1, for jitter.
+    pub(super) fn fraction(&mut self) -> f64 {
+        let [a, b, c, d, ..] = self.bytes();
+        f64::from(u32::from_le_bytes([a, b, c, d])) / f64::from(u32::MAX)
+    }
+}

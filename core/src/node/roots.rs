@@ -1,0 +1,194 @@
+//! Where a segment's root comes from: a manifest, or the attesting service.
+
+use std::time::Duration;
+
+use litemap::LiteMap;
+
+use super::{
+    Node,
+    io::{Roots, Stream},
+};
+use crate::{
+    bounded::BoundedString,
+    content::{GroupList, Manifest, SegmentEntry, SegmentKey, SegmentLen},
+    id::{ContentId, SegmentId, StreamId},
+    time::Timestamp,
+    units::ByteRange,
+    wire::{AttestFailure, AttestRequest, Attested, ClientMessage},
+};
+
+/// Most attested segments kept of one stream.
+const MAX_ATTESTED: usize = 1024;
+/// An attestation that did not come is not waited for any longer.
+const ATTEST_PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+enum ManifestState {
+    Pending,
+    Loaded(Box<Manifest>),
+    Missing,
+}
+
+#[derive(Debug)]
+enum Attestation {
+    Asked(Timestamp),
+    Known(GroupList),
+    Failed,
+}
+
+/// A joined stream.
+#[derive(Debug)]
+pub(super) struct StreamState {
+    pub(super) stream: Stream,
+    /// The service was told.
+    pub(super) joined: bool,
+    /// The service named peers, or nobody.
+    pub(super) answered: bool,
+    pub(super) ask_again: Timestamp,
+    pub(super) population: Option<u32>,
+    manifest: ManifestState,
+    attested: LiteMap<SegmentId, Attestation>,
+}
+
+impl StreamState {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            joined: false,
+            answered: false,
+            ask_again: Timestamp::from_millis(0),
+            population: None,
+            manifest: ManifestState::Pending,
+            attested: LiteMap::new(),
+        }
+    }
+
+    pub(super) fn set_manifest(&mut self, manifest: Option<Manifest>) {
+        self.manifest = match manifest {
+            Some(manifest) => ManifestState::Loaded(Box::new(manifest)),
+            None => ManifestState::Missing,
+        };
+    }
+
+    /// The service forgot this peer.
+    pub(super) fn forget_session(&mut self) {
+        self.joined = false;
+        self.answered = false;
+        self.attested.retain(|_, attestation| matches!(attestation, Attestation::Known(_)));
+    }
+
+    /// The sidecar of a listed segment, and where its list is.
+    pub(super) fn sidecar(&self, key: &SegmentKey) -> Option<(String, ByteRange)> {
+        let ManifestState::Loaded(manifest) = &self.manifest else { return None };
+        let entry = manifest.lookup(key)?;
+        let track = manifest.tracks().get(usize::from(entry.track()))?;
+        Some((track.sidecar().to_owned(), entry.list_range()?))
+    }
+
+    /// Reads a group list out of sidecar bytes.
+    pub(super) fn list_from_sidecar(&self, key: &SegmentKey, body: &[u8]) -> Option<GroupList> {
+        let ManifestState::Loaded(manifest) = &self.manifest else { return None };
+        GroupList::from_sidecar(manifest.lookup(key)?, body).ok()
+    }
+
+    fn make_room(&mut self) {
+        while self.attested.len() >= MAX_ATTESTED {
+            let Some((first, _)) = self.attested.first() else { return };
+            let first = *first;
+            self.attested.remove(&first);
+        }
+    }
+}
+
+/// What is known of a segment's root.
+#[derive(Debug)]
+pub(super) enum RootAnswer {
+    /// The root and length; the list must be fetched.
+    Root { content: ContentId, len: SegmentLen },
+    /// Root and list.
+    List(GroupList),
+    /// There is none.
+    None,
+    /// It may still come.
+    Pending,
+}
+
+impl Node {
+    pub(super) fn root_of(
+        &mut self,
+        stream: StreamId,
+        key: &SegmentKey,
+        segment: SegmentId,
+        now: Timestamp,
+    ) -> RootAnswer {
+        let Some(state) = self.streams.get(&stream) else { return RootAnswer::None };
+        if state.stream.roots == Roots::Attested {
+            return self.attested_root(stream, key, segment, now);
+        }
+        match &state.manifest {
+            ManifestState::Pending => RootAnswer::Pending,
+            ManifestState::Missing => RootAnswer::None,
+            ManifestState::Loaded(manifest) => manifest.lookup(key).map_or(RootAnswer::None, listed_root),
+        }
+    }
+
+    fn attested_root(
+        &mut self,
+        stream: StreamId,
+        key: &SegmentKey,
+        segment: SegmentId,
+        now: Timestamp,
+    ) -> RootAnswer {
+        let attests = self.service.attests();
+        let Some(state) = self.streams.get_mut(&stream) else { return RootAnswer::None };
+        match state.attested.get(&segment) {
+            Some(Attestation::Known(list)) => return RootAnswer::List(list.clone()),
+            Some(Attestation::Failed) => return RootAnswer::None,
+            Some(Attestation::Asked(at)) if now >= *at + ATTEST_PATIENCE => return RootAnswer::None,
+            Some(Attestation::Asked(_)) => return RootAnswer::Pending,
+            None => {}
+        }
+        match attests {
+            None => RootAnswer::Pending,
+            Some(false) => RootAnswer::None,
+            Some(true) => {
+                let Ok(stream_name) = BoundedString::try_from(state.stream.name.clone()) else {
+                    return RootAnswer::None;
+                };
+                state.make_room();
+                state.attested.insert(segment, Attestation::Asked(now));
+                self.tell_service(&ClientMessage::Attest(AttestRequest { stream_name, key: key.clone() }));
+                RootAnswer::Pending
+            }
+        }
+    }
+
+    /// The service publishes a root, asked for or not.
+    pub(super) fn handle_attested(&mut self, attested: Attested, now: Timestamp) {
+        let Some(wall) = self.wall(now) else { return };
+        let Ok(said) = attested.attestation.verify(self.service.issuers(), wall) else { return };
+        let Ok(list) = GroupList::verified(said.root, said.len, attested.values.into_vec()) else { return };
+        let Some(state) = self.streams.get_mut(&said.stream) else { return };
+        if state.stream.roots == Roots::Attested {
+            let segment = said.key.id(&said.stream);
+            state.make_room();
+            state.attested.insert(segment, Attestation::Known(list));
+        }
+    }
+
+    pub(super) fn handle_attest_failed(&mut self, segment: SegmentId, _: AttestFailure, _: Timestamp) {
+        for state in self.streams.iter_mut().map(|(_, value)| value) {
+            if let Some(asked @ Attestation::Asked(_)) = state.attested.get_mut(&segment) {
+                *asked = Attestation::Failed;
+            }
+        }
+    }
+}
+
+fn listed_root(entry: &SegmentEntry) -> RootAnswer {
+    match entry.list_range() {
+        Some(_) => RootAnswer::Root { content: entry.root(), len: entry.len() },
+        None => GroupList::verified(entry.root(), entry.len(), Vec::new())
+            .map_or(RootAnswer::None, RootAnswer::List),
+    }
+}

@@ -1,0 +1,291 @@
+use std::time::Duration;
+
+use super::{super::*, lab::*};
+use crate::{
+    bounded::BoundedVec,
+    content::GROUP_LEN,
+    guard::Violation,
+    id::RequestId,
+    units::{GroupIndex, GroupRange},
+    wire::{
+        ByeReason, Data, Have, HaveEntry, Held, LinkMessage, ListPart, MAX_MESSAGE_LEN, RejectReason,
+        Request, data_header,
+    },
+};
+
+/// Tab 1 misbehaves towards tab 0 as `act` says.
+#[track_caller]
+fn assert_banned(violation: Violation, act: impl FnOnce(&mut Lab)) {
+    let mut lab = Lab::connected(2);
+    act(&mut lab);
+    assert_eq!(lab.bans(0), [(lab.peer_id(1), violation)]);
+    assert_eq!(lab.tabs[0].node.links().count(), 0);
+    assert!(lab.tabs[0].said.iter().any(|(_, said)| *said == LinkMessage::Bye(ByeReason::Misbehaviour)));
+}
+
+#[test]
+fn a_frame_with_a_length_beyond_what_came_closes_the_link() {
+    assert_banned(Violation::Malformed, |lab| lab.say(1, 0, &[3, 0, 0xff, 0xff, 0xff, 0xff, 1]));
+}
+
+#[test]
+fn a_huge_declared_list_closes_the_link() {
+    let claim = [0xff, 0xff, 0xff, 0xff, 0x0f];
+    assert_banned(Violation::Malformed, |lab| {
+        lab.say(1, 0, &[&[6, 0, claim.len() as u8, 0, 0, 0][..], &claim].concat());
+    });
+}
+
+#[test]
+fn an_oversized_message_closes_the_link() {
+    let ping = LinkMessage::Ping(1).to_bytes();
+    let pings = |bytes: usize| ping.repeat(bytes / ping.len() + 1);
+    assert_banned(Violation::Malformed, |lab| lab.say(1, 0, &pings(MAX_MESSAGE_LEN)));
+    assert_banned(Violation::Malformed, |lab| lab.send_bulk(1, 0, &[0; GROUP_LEN as usize + 65]));
+}
+
+#[test]
+fn messages_of_an_unknown_type_are_skipped() {
+    let mut lab = Lab::connected(2);
+    let unknown = [&999_u16.to_le_bytes()[..], &4_u32.to_le_bytes(), b"new!"].concat();
+    lab.say(1, 0, &[unknown.clone(), LinkMessage::Ping(77).to_bytes(), unknown.clone()].concat());
+    lab.send_bulk(1, 0, &unknown);
+    assert_eq!(lab.bans(0), []);
+    assert!(lab.tabs[0].said.iter().any(|(_, said)| *said == LinkMessage::Pong(77)));
+}
+
+#[test]
+fn groups_that_nobody_asked_for_close_the_link() {
+    assert_banned(Violation::Unsolicited, |lab| {
+        let group = &segment(0)[..GROUP_LEN as usize];
+        let header = data_header(RequestId::new(0), GroupIndex::new(0), group.len());
+        lab.send_bulk(1, 0, &[&header, group].concat());
+    });
+}
+
+#[test]
+fn a_flood_of_messages_closes_the_link_however_they_are_packed() {
+    let ping = LinkMessage::Ping(1).to_bytes();
+    assert_banned(Violation::TooManyMessages, |lab| {
+        (0..2000).for_each(|_| {
+            let link = lab.tabs[0].node.links().next().map(|link| link.link);
+            if let Some(link) = link {
+                lab.call(0, &[], |node, now| node.handle_link_message(link, Channel::Control, &ping, now));
+            }
+        });
+        lab.settle();
+    });
+    assert_banned(Violation::TooManyMessages, |lab| lab.say(1, 0, &ping.repeat(2000)));
+}
+
+#[test]
+fn a_small_message_never_makes_a_large_answer() {
+    let mut lab = Lab::connected(2);
+    lab.hold(0, 0);
+    let ask = LinkMessage::GetList(content(0)).to_bytes();
+    let link = lab.link(0, 1);
+    let message = ask.repeat(900);
+    lab.tabs[0].node.handle_link_message(link, Channel::Control, &message, lab.now);
+    let mut answered = 0;
+    while let Some(output) = lab.tabs[0].node.poll_output() {
+        if let Output::SendControl { payload, .. } = output {
+            answered += payload.len();
+        }
+    }
+    assert!(answered <= 64 * 1024, "{answered} bytes");
+}
+
+#[test]
+fn what_is_not_held_is_not_served() {
+    let mut lab = Lab::connected(2);
+    lab.hold(0, 0);
+    let ask = |start: u32, end: u32, number: u32| {
+        let range = GroupRange::new(GroupIndex::new(start), GroupIndex::new(end)).unwrap();
+        let groups = BoundedVec::first_of([range]);
+        LinkMessage::Request(Request { id: RequestId::new(start), content: content(number), groups })
+            .to_bytes()
+    };
+    lab.tabs[0].said.clear();
+    lab.say(1, 0, &ask(0, 1, 1));
+    lab.say(1, 0, &ask(1, u32::MAX, 0));
+    let rejected = [0, 1].map(|id| LinkMessage::Reject(RequestId::new(id), RejectReason::NotHeld));
+    let said: Vec<_> = lab.tabs[0].said.iter().map(|(_, said)| said.clone()).collect();
+    assert_eq!(said, rejected);
+    assert_eq!(lab.tabs[0].node.stats().upload_bytes, 0);
+}
+
+#[test]
+fn a_list_that_does_not_hash_up_to_the_root_closes_the_link_and_the_sidecar_is_asked() {
+    let mut lab = Lab::connected(2);
+    let have = Have {
+        stream: stream(Roots::Origin).id,
+        entries: BoundedVec::first_of([HaveEntry { content: content(0), held: Held::All }]),
+    };
+    lab.say(1, 0, &LinkMessage::Have(have).to_bytes());
+    lab.silent.insert(1);
+    lab.fetch(0, 0, Duration::from_secs(20));
+    assert!(lab.tabs[0].said.iter().any(|(_, said)| *said == LinkMessage::GetList(content(0))));
+    let wrong = list(&segment(1));
+    let part = ListPart {
+        content: content(0),
+        len: wrong.len(),
+        first: GroupIndex::new(0),
+        values: BoundedVec::first_of(wrong.values().iter().copied()),
+    };
+    lab.say(1, 0, &LinkMessage::ListPart(part).to_bytes());
+    assert_eq!(lab.bans(0), [(lab.peer_id(1), Violation::BadGroup)]);
+    assert_eq!(lab.tabs[0].sidecars.len(), 1);
+}
+
+/// Tab 1 fetches from tab 0, whose groups `tamper` changes; the origin comes to its help.
+#[track_caller]
+fn assert_polluter_fails(tamper: impl FnMut(usize, &mut Vec<u8>) + 'static) {
+    let mut lab = Lab::connected(2);
+    lab.hold(0, 0);
+    lab.tamper = Some(Box::new(tamper));
+    lab.fetch(1, 0, Duration::from_secs(20));
+    lab.answer_sidecars(1, 0);
+    let banned = lab.bans(1);
+    assert_eq!(banned.len(), 1, "{banned:?}");
+    assert_eq!(banned[0].0, lab.peer_id(0));
+    assert!(lab.tabs[1].node.stats().bad_groups <= 1);
+    lab.advance(Duration::from_secs(20));
+    let asked = lab.tabs[1].asked.pop().expect("the origin is asked for the rest");
+    let bytes = segment(0);
+    match asked.range {
+        Some(range) => lab.answer(1, asked, 206, &bytes[range.start() as usize..range.end() as usize]),
+        None => lab.answer(1, asked, 200, &bytes),
+    }
+    assert_eq!(lab.tabs[1].delivered[0].1, bytes);
+    assert_eq!(lab.tabs[1].delivered[0].2, Delivery::Verified);
+}
+
+/// Puts other bytes in a data message's place, in a frame of the right length.
+fn with_group(message: &mut Vec<u8>, change: impl FnOnce(&mut Vec<u8>)) {
+    let data = Data::decode(message).unwrap().unwrap();
+    let mut group = data.bytes.to_vec();
+    change(&mut group);
+    let header = data_header(data.request, data.group, group.len());
+    *message = [header, group].concat();
+}
+
+#[test]
+fn truncated_extended_swapped_and_replayed_groups_are_never_delivered() {
+    assert_polluter_fails(|_, message| with_group(message, |group| group.truncate(group.len() - 1)));
+    assert_polluter_fails(|_, message| with_group(message, Vec::clear));
+    assert_polluter_fails(|_, message| with_group(message, |group| group.push(0)));
+    assert_polluter_fails(|_, message| {
+        with_group(message, |group| *group = segment(1)[..group.len()].to_vec())
+    });
+    assert_polluter_fails(|_, message| {
+        with_group(message, |group| *group = segment(0)[GROUP_LEN as usize..][..group.len()].to_vec());
+    });
+    assert_polluter_fails(|_, message| message.truncate(message.len() - 1));
+}
+
+#[test]
+fn bytes_behind_a_group_never_take_its_place() {
+    for extra in [1, 40, 48] {
+        assert_polluter_fails(move |_, message| message.extend(std::iter::repeat_n(0xee, extra)));
+    }
+    // The last group is short: there is room for a whole other one behind it.
+    assert_polluter_fails(|_, message| {
+        if message.len() < 2000 {
+            message.extend(std::iter::repeat_n(0xee, 1000));
+        }
+    });
+}
+
+#[test]
+fn a_group_sent_twice_closes_the_link() {
+    let mut lab = Lab::connected(2);
+    lab.hold(0, 0);
+    let sent = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let copy = sent.clone();
+    lab.tamper = Some(Box::new(move |_, message| *copy.borrow_mut() = message.clone()));
+    lab.fetch(1, 0, Duration::from_secs(20));
+    lab.answer_sidecars(1, 0);
+    assert_eq!((lab.tabs[1].delivered.len(), lab.bans(1)), (1, Vec::new()));
+    let again = sent.borrow().clone();
+    lab.send_bulk(0, 1, &again);
+    assert_eq!(lab.bans(1), [(lab.peer_id(0), Violation::Unsolicited)]);
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod properties {
+    use super::*;
+    use proptest::{collection::vec, num, prelude::*};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn a_flipped_bit_is_never_delivered(which in 0..GROUPS, bit in num::usize::ANY) {
+            let mut seen = 0;
+            assert_polluter_fails(move |_, message| {
+                seen += 1;
+                if seen == which + 1 {
+                    let group = Data::decode(message).unwrap().unwrap().bytes.len();
+                    let bit = 8 * (message.len() - group) + bit % (8 * group);
+                    message[bit / 8] ^= 1 << (bit % 8);
+                }
+            });
+        }
+
+        #[test]
+        fn bits_flipped_anywhere_change_no_delivered_byte(bits in vec(num::usize::ANY, GROUPS as usize)) {
+            let mut lab = Lab::connected(2);
+            lab.hold(0, 0);
+            let mut bits = bits.into_iter();
+            lab.tamper = Some(Box::new(move |_, message| {
+                let Some(bit) = bits.next() else { return };
+                // Most hits in the header, which is the smaller target.
+                let bit = if bit % 2 == 0 { bit / 2 % 80 } else { bit % (8 * message.len()) };
+                message[bit / 8] ^= 1 << (bit % 8);
+            }));
+            lab.fetch(1, 0, Duration::from_secs(20));
+            lab.answer_sidecars(1, 0);
+            lab.advance(Duration::from_secs(30));
+            for asked in std::mem::take(&mut lab.tabs[1].asked) {
+                let range = asked.range.map_or(0..LEN, |range| range.start()..range.end());
+                let status = if asked.range.is_some() { 206 } else { 200 };
+                lab.answer(1, asked, status, &segment(0)[range.start as usize..range.end as usize]);
+            }
+            prop_assert_eq!(&lab.tabs[1].delivered[0].1, &segment(0));
+        }
+
+        #[test]
+        fn arbitrary_messages_never_panic_nor_keep_the_node_busy(
+            messages in vec((any::<bool>(), 0_u16..36, vec(num::u8::ANY, 0..200)), 1..20),
+        ) {
+            let mut lab = Lab::connected(2);
+            lab.hold(0, 0);
+            lab.fetch(0, 1, Duration::from_secs(20));
+            for (control, kind, body) in messages {
+                let len = (body.len() as u32).to_le_bytes();
+                let message = [&kind.to_le_bytes()[..], &len, &body].concat();
+                let channel = if control { Channel::Control } else { Channel::Bulk };
+                let link = lab.tabs[0].node.links().next().map(|link| link.link);
+                if let Some(link) = link {
+                    lab.call(0, &message, |node, now| node.handle_link_message(link, channel, &message, now));
+                    lab.settle();
+                }
+            }
+            lab.advance(Duration::from_secs(60));
+        }
+
+        #[test]
+        fn arbitrary_service_messages_never_panic(
+            messages in vec((94_u16..108, vec(num::u8::ANY, 0..200)), 1..20),
+        ) {
+            let mut lab = Lab::connected(2);
+            for (kind, body) in messages {
+                let len = (body.len() as u32).to_le_bytes();
+                let message = [&kind.to_le_bytes()[..], &len, &body].concat();
+                lab.call(0, &[], |node, now| node.handle_service_message(&message, now));
+                lab.settle();
+            }
+            lab.advance(Duration::from_secs(60));
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! A few nodes in one place: claims about single mechanisms. Whole swarms are simulated in the `tests` crate.
+
+mod hostile;
+mod introductions;
+mod lab;
+mod links;
+mod origin;
+mod roots;
+mod service;
+mod trading;

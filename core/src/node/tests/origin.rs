@@ -1,0 +1,214 @@
+use std::time::Duration;
+
+use super::{super::*, lab::*};
+use crate::{content::GROUP_LEN, units::ByteRange};
+
+const GROUP: usize = GROUP_LEN as usize;
+
+/// One tab alone, its request under way.
+fn alone(roots: Roots) -> (Lab, FetchId, Asked) {
+    let mut lab = Lab::new(1, roots);
+    lab.settle();
+    let fetch = lab.fetch(0, 0, Duration::ZERO);
+    lab.answer_sidecars(0, 0);
+    lab.advance(Duration::from_millis(10));
+    let asked = lab.tabs[0].asked.pop().expect("nobody else is there");
+    (lab, fetch, asked)
+}
+
+/// Tab 1 has the first four groups from tab 0, and asks the origin for the rest.
+fn with_range() -> (Lab, FetchId, Asked) {
+    let mut lab = Lab::connected(2);
+    lab.hold(0, 0);
+    let mut sent = 0;
+    lab.tamper = Some(Box::new(move |_, message| {
+        sent += 1;
+        if sent > 4 {
+            message[0] = 250;
+        }
+    }));
+    let fetch = lab.fetch(1, 0, Duration::from_secs(5));
+    lab.advance(Duration::from_millis(4900));
+    lab.silent.insert(0);
+    let asked = lab.tabs[1].asked.pop().expect("before the deadline");
+    assert_eq!(asked.range, ByteRange::new(4 * GROUP as u64, LEN));
+    (lab, fetch, asked)
+}
+
+#[test]
+fn a_tab_alone_asks_for_the_whole_segment_at_once() {
+    let (mut lab, fetch, asked) = alone(Roots::Origin);
+    assert_eq!((asked.range, asked.fresh), (None, false));
+    lab.answer(0, asked, 200, &segment(0));
+    assert_eq!(lab.tabs[0].delivered, [(fetch, segment(0), Delivery::Verified, 200)]);
+}
+
+#[test]
+fn an_origin_that_ignores_range_still_serves_the_rest() {
+    let (mut lab, fetch, asked) = with_range();
+    lab.answer(1, asked, 200, &segment(0));
+    assert_eq!(lab.tabs[1].delivered, [(fetch, segment(0), Delivery::Verified, 200)]);
+}
+
+#[test]
+fn a_range_that_comes_short_is_followed_by_a_whole_request() {
+    let (mut lab, fetch, asked) = with_range();
+    lab.answer(1, asked, 206, &segment(0)[4 * GROUP..5 * GROUP]);
+    lab.advance(Duration::from_millis(500));
+    let again = lab.tabs[1].asked.pop().expect("what is still missing");
+    assert_eq!(again.range, None);
+    lab.answer(1, again, 200, &segment(0));
+    assert_eq!(lab.tabs[1].delivered, [(fetch, segment(0), Delivery::Verified, 200)]);
+}
+
+#[test]
+fn a_range_request_that_fails_is_repeated_as_a_player_would_have_sent_it() {
+    for status in [404, 416, 500] {
+        let (mut lab, fetch, asked) = with_range();
+        lab.head(1, asked, status);
+        lab.settle();
+        let again = lab.tabs[1].asked.pop().expect("as a whole");
+        assert_eq!(again.range, None);
+        lab.head(1, again, 404);
+        lab.settle();
+        lab.advance(Duration::from_secs(5));
+        assert_eq!(lab.tabs[1].failed, [(fetch, FetchError::Status(404))]);
+    }
+    let (mut lab, _, asked) = with_range();
+    lab.call(1, &[], |node, now| node.handle_origin_failed(asked.request, now));
+    lab.settle();
+    assert_eq!(lab.tabs[1].asked[0].range, None);
+}
+
+#[test]
+fn a_206_from_another_place_is_no_answer() {
+    let (mut lab, _, asked) = with_range();
+    let head = OriginHead { status: 206, start: Some(0), len: None };
+    lab.call(1, &[], |node, now| node.handle_origin_head(asked.request, head, now));
+    lab.settle();
+    assert_eq!(lab.tabs[1].asked[0].range, None);
+}
+
+#[test]
+fn errors_are_what_plain_http_shows_where_nobody_holds_the_segment() {
+    for status in [403, 404, 500, 503] {
+        let (mut lab, fetch, asked) = alone(Roots::Origin);
+        lab.head(0, asked, status);
+        lab.settle();
+        assert_eq!(lab.tabs[0].failed, [(fetch, FetchError::Status(status))]);
+    }
+    let (mut lab, fetch, asked) = alone(Roots::Origin);
+    lab.call(0, &[], |node, now| node.handle_origin_failed(asked.request, now));
+    lab.settle();
+    assert_eq!(lab.tabs[0].failed, [(fetch, FetchError::Network)]);
+}
+
+#[test]
+fn a_body_that_breaks_off_is_a_network_error_and_what_was_verified_stays() {
+    let (mut lab, fetch, asked) = alone(Roots::Origin);
+    lab.head(0, asked, 200);
+    lab.bytes(0, asked, &segment(0)[..3 * GROUP]);
+    lab.call(0, &[], |node, now| node.handle_origin_failed(asked.request, now));
+    lab.settle();
+    assert_eq!(lab.tabs[0].failed, [(fetch, FetchError::Network)]);
+    let again = lab.fetch(0, 0, Duration::ZERO);
+    let asked = lab.tabs[0].asked.pop().unwrap();
+    assert_eq!(asked.range, ByteRange::new(3 * GROUP as u64, LEN));
+    lab.answer(0, asked, 206, &segment(0)[3 * GROUP..]);
+    assert_eq!(lab.tabs[0].delivered, [(again, segment(0), Delivery::Verified, 200)]);
+}
+
+#[test]
+fn an_origin_error_does_not_matter_while_a_neighbour_brings_the_segment() {
+    let mut lab = Lab::connected(2);
+    lab.fetch(1, 0, Duration::ZERO);
+    lab.answer_sidecars(1, 0);
+    lab.advance(Duration::from_millis(10));
+    let asked = lab.tabs[1].asked.pop().unwrap();
+    lab.hold(0, 0);
+    lab.head(1, asked, 500);
+    lab.settle();
+    lab.advance(Duration::from_millis(100));
+    assert_eq!(lab.tabs[1].failed, []);
+    assert_eq!(lab.tabs[1].delivered[0].1, segment(0));
+}
+
+#[test]
+fn a_stalling_origin_is_overtaken_by_neighbours() {
+    let mut lab = Lab::connected(2);
+    let fetch = lab.fetch(1, 0, Duration::from_secs(10));
+    lab.answer_sidecars(1, 0);
+    lab.advance(Duration::from_secs(1));
+    let asked = lab.tabs[1].asked.pop().expect("nobody held it");
+    lab.head(1, asked, 200);
+    lab.bytes(1, asked, &segment(0)[..GROUP]);
+    lab.hold(0, 0);
+    lab.advance(Duration::from_secs(2));
+    assert_eq!(lab.tabs[1].delivered, [(fetch, segment(0), Delivery::Verified, 200)]);
+    assert_eq!(lab.tabs[1].node.stats().peer_bytes, LEN - GROUP as u64);
+}
+
+#[test]
+fn a_segment_of_a_byte_range_asks_for_its_range_and_says_206() {
+    let whole: Vec<u8> = [&[0xaa; 500][..], &segment(0), &[0xbb; 500]].concat();
+    for status in [206, 200] {
+        let mut lab = Lab::new(1, Roots::Attested);
+        lab.settle();
+        let range = ByteRange::new(500, 500 + LEN);
+        let key = crate::content::SegmentKey::new("all.mp4", range).unwrap();
+        let request = FetchRequest { stream: stream(Roots::Attested).id, key, deadline: None };
+        let fetch = lab.call(0, &[], |node, now| node.fetch(request, now));
+        lab.advance(Duration::from_secs(2));
+        let asked = lab.tabs[0].asked.pop().unwrap();
+        assert_eq!(asked.range, range);
+        let body = if status == 206 { &whole[500..500 + LEN as usize] } else { &whole[..] };
+        lab.answer(0, asked, status, body);
+        assert_eq!(lab.tabs[0].delivered, [(fetch, segment(0), Delivery::OriginWhole, 206)]);
+    }
+}
+
+#[test]
+fn late_bytes_of_a_given_up_request_are_ignored() {
+    let (mut lab, fetch, asked) = alone(Roots::Origin);
+    lab.head(0, asked, 200);
+    lab.call(0, &[], |node, now| node.cancel(fetch, now));
+    lab.settle();
+    lab.bytes(0, asked, &segment(0));
+    lab.end(0, asked);
+    assert_eq!((&lab.tabs[0].delivered, &lab.tabs[0].failed), (&Vec::new(), &Vec::new()));
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_slicing_of_a_body_verifies(cuts in proptest::collection::vec(0..LEN as usize, 0..12)) {
+        let (mut lab, _, asked) = alone(Roots::Origin);
+        let (bytes, mut cuts) = (segment(0), cuts);
+        cuts.extend([0, LEN as usize]);
+        cuts.sort_unstable();
+        lab.head(0, asked, 200);
+        for cut in cuts.windows(2) {
+            let piece = &bytes[cut[0]..cut[1]];
+            lab.call(0, piece, |node, now| node.handle_origin_bytes(asked.request, piece, now));
+        }
+        lab.end(0, asked);
+        proptest::prop_assert_eq!(&lab.tabs[0].delivered[0].1, &bytes);
+        proptest::prop_assert_eq!(lab.tabs[0].delivered[0].2, Delivery::Verified);
+    }
+
+    #[test]
+    fn a_flipped_bit_from_the_origin_is_never_called_verified(bit in 0..8 * LEN as usize) {
+        let (mut lab, _, asked) = alone(Roots::Origin);
+        let mut bytes = segment(0);
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        lab.answer(0, asked, 200, &bytes);
+        lab.advance(Duration::from_secs(20));
+        for asked in std::mem::take(&mut lab.tabs[0].asked) {
+            lab.answer(0, asked, 200, &bytes);
+        }
+        proptest::prop_assert!(lab.tabs[0].delivered.iter().all(|(_, _, delivery, _)| *delivery == Delivery::OriginWhole));
+        proptest::prop_assert_eq!(lab.tabs[0].node.stored_bytes(), 0);
+    }
+}

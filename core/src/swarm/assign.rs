@@ -1,0 +1,107 @@
+//! Splits the missing groups of one segment over the links that hold them.
+
+use crate::{
+    id::LinkId,
+    units::{GroupIndex, GroupRange},
+};
+
+/// Groups that go to one holder before the next one gets its share.
+const SHARE: usize = 4;
+
+/// A link that may be asked for groups of the segment at hand.
+#[derive(Clone, Debug)]
+pub(crate) struct Holder<F: Fn(GroupIndex) -> bool> {
+    pub(crate) link: LinkId,
+    /// Groups it may still be asked for before its pipeline is full.
+    pub(crate) room: usize,
+    /// Estimated time until a further group from it arrives, in microseconds: less is better.
+    pub(crate) delay: u64,
+    /// Whether it holds a group.
+    pub(crate) holds: F,
+}
+
+/// Gives each missing group, in playing order, to a holder with room: quickest first, a few groups at a time,
+/// so that a segment is split over its holders and each answers a run of neighbouring groups.
+pub(crate) fn assign<F: Fn(GroupIndex) -> bool>(
+    missing: &[GroupIndex],
+    holders: &mut [Holder<F>],
+) -> Vec<(LinkId, GroupRange)> {
+    let mut assigned: Vec<(LinkId, GroupRange)> = Vec::new();
+    let mut rest = missing;
+    while let Some(first) = rest.first() {
+        let best = holders
+            .iter_mut()
+            .filter(|holder| holder.room > 0 && (holder.holds)(*first))
+            .min_by_key(|holder| (holder.delay, holder.link));
+        let Some(holder) = best else {
+            rest = &rest[1..];
+            continue;
+        };
+        let run = run_len(rest, holder);
+        let end = GroupIndex::new(first.value() + run as u32);
+        let range = GroupRange::new(*first, end).expect("a run has at least one group");
+        assigned.push((holder.link, range));
+        holder.room -= run;
+        holder.delay += run as u64 * (holder.delay / 8 + 1000);
+        rest = &rest[run..];
+    }
+    assigned
+}
+
+/// Length of the run of neighbouring groups at the start of `rest` that the holder takes.
+fn run_len<F: Fn(GroupIndex) -> bool>(rest: &[GroupIndex], holder: &Holder<F>) -> usize {
+    let first = rest[0].value();
+    rest.iter()
+        .take(holder.room.min(SHARE))
+        .enumerate()
+        .take_while(|(offset, group)| group.value() == first + *offset as u32 && (holder.holds)(**group))
+        .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn groups(range: std::ops::Range<u32>) -> Vec<GroupIndex> {
+        range.map(GroupIndex::new).collect()
+    }
+
+    fn everything(_: GroupIndex) -> bool {
+        true
+    }
+
+    fn holder<F: Fn(GroupIndex) -> bool>(link: u64, room: usize, delay: u64, holds: F) -> Holder<F> {
+        Holder { link: LinkId::new(link), room, delay, holds }
+    }
+
+    #[test]
+    fn a_segment_is_split_over_its_holders() {
+        let mut holders = [1, 2].map(|link| holder(link, 64, 1000, everything));
+        let assigned = assign(&groups(0..16), &mut holders);
+        let of = |link| {
+            assigned.iter().filter(|(l, _)| *l == LinkId::new(link)).map(|(_, r)| r.len()).sum::<u32>()
+        };
+        assert_eq!(of(1) + of(2), 16);
+        assert!(of(1) >= 4 && of(2) >= 4);
+    }
+
+    #[test]
+    fn nobody_is_asked_for_what_it_does_not_hold() {
+        let mut holders = [holder(1, 64, 1, |group: GroupIndex| group.value() < 3)];
+        let assigned = assign(&groups(0..8), &mut holders);
+        assert_eq!(assigned.iter().map(|(_, range)| range.len()).sum::<u32>(), 3);
+    }
+
+    #[test]
+    fn a_full_pipeline_gets_nothing() {
+        let mut holders = [holder(1, 5, 1, |_| true)];
+        let assigned = assign(&groups(0..8), &mut holders);
+        assert_eq!(assigned.iter().map(|(_, range)| range.len()).sum::<u32>(), 5);
+    }
+
+    #[test]
+    fn the_quicker_holder_is_asked_first() {
+        let mut holders = [(1, 50_000), (2, 1_000)].map(|(link, delay)| holder(link, 64, delay, everything));
+        assert_eq!(assign(&groups(0..2), &mut holders)[0].0, LinkId::new(2));
+    }
+}

@@ -1,0 +1,413 @@
+//! One link's transfers in both directions: what was asked of the peer, what it is owed.
+//!
+//! A request is the credit: the peer may send each requested group once and nothing else, so a receiver without
+//! back-pressure is never flooded.
+
+use std::{collections::VecDeque, time::Duration};
+
+use litemap::LiteMap;
+
+use super::{claims::Claims, rate::Rate};
+use crate::{
+    content::GROUP_LEN,
+    id::{ContentId, RequestId},
+    time::Timestamp,
+    units::{GroupIndex, GroupRange},
+};
+
+/// Most groups that wait to be sent to one peer.
+const MAX_QUEUED_UPLOADS: usize = 256;
+/// Groups asked for before a rate is known.
+const START_WINDOW: usize = 8;
+/// Most groups asked of one peer at a time.
+const MAX_WINDOW: usize = 64;
+/// Least bytes in flight on a link's bulk channel.
+const MIN_IN_FLIGHT: u64 = 64 * 1024;
+/// Requests are late when the link brought nothing for this, for four round trips, or for three of its own pauses.
+const LATE_AFTER: Duration = Duration::from_millis(1000);
+/// Longest time that a link's own pauses earn it.
+const LATEST: Duration = Duration::from_secs(6);
+/// A request is late after so many times that, whatever else the link brings meanwhile.
+const LATE_IN_LINE: u32 = 3;
+/// Most late requests whose groups are still of use when they come after all.
+const MAX_LATE: usize = 16;
+/// How long a peer that let a group come late is asked last.
+const SNUB: Duration = Duration::from_secs(10);
+
+/// A group the peer waits for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Upload {
+    pub(crate) request: RequestId,
+    pub(crate) content: ContentId,
+    pub(crate) group: GroupIndex,
+}
+
+/// A group that came and was asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Answer {
+    /// It belongs to this segment.
+    Wanted(ContentId),
+    /// It was cancelled before it came.
+    Cancelled,
+    /// Nobody asked for it.
+    Unsolicited,
+}
+
+/// A request that was taken back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Late {
+    pub(crate) request: RequestId,
+    pub(crate) content: ContentId,
+    /// What had not come.
+    pub(crate) groups: Vec<GroupIndex>,
+}
+
+#[derive(Clone, Debug)]
+struct Asked {
+    content: ContentId,
+    groups: Vec<GroupIndex>,
+    at: Timestamp,
+}
+
+impl Asked {
+    /// Takes a group out; `false` if it is not in.
+    fn take(&mut self, group: GroupIndex) -> bool {
+        let position = self.groups.iter().position(|wanted| *wanted == group);
+        position.map(|position| self.groups.swap_remove(position)).is_some()
+    }
+
+    /// When it is late on a link that brought something last at `heard`.
+    fn late_at(&self, heard: Timestamp, limit: Duration) -> Timestamp {
+        (self.at.max(heard) + limit).min(self.at + limit * LATE_IN_LINE)
+    }
+}
+
+/// The transfers of one link.
+#[derive(Clone, Debug)]
+pub(crate) struct Transfer {
+    pub(crate) claims: Claims,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    asked: LiteMap<RequestId, Asked>,
+    next_request: u32,
+    /// Groups of cancelled requests that may still come.
+    cancelled: usize,
+    /// When a group came last, or was asked for while nothing else was.
+    heard: Timestamp,
+    /// The longest wait for a group lately.
+    pause: Duration,
+    /// Requests that were taken back because they were late.
+    late: VecDeque<(RequestId, Asked)>,
+    outstanding: usize,
+    rate_in: Rate,
+    rate_out: Rate,
+    snubbed_until: Timestamp,
+    uploads: VecDeque<Upload>,
+    /// Bytes given to the driver's bulk channel and not drained yet.
+    in_flight: u64,
+}
+
+impl Transfer {
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self {
+            claims: Claims::default(),
+            bytes_in: 0,
+            bytes_out: 0,
+            asked: LiteMap::new(),
+            next_request: 0,
+            cancelled: 0,
+            heard: now,
+            pause: Duration::ZERO,
+            late: VecDeque::new(),
+            outstanding: 0,
+            rate_in: Rate::new(now),
+            rate_out: Rate::new(now),
+            snubbed_until: now,
+            uploads: VecDeque::new(),
+            in_flight: 0,
+        }
+    }
+
+    /// Groups the peer may still be asked for: about half a second of its rate.
+    pub(crate) fn room(&self, now: Timestamp) -> usize {
+        let half_second = self.rate_in.at(now).value() as usize / 2 / GROUP_LEN as usize;
+        half_second.clamp(START_WINDOW, MAX_WINDOW).saturating_sub(self.outstanding)
+    }
+
+    /// Estimated time until a further group from this peer arrives, in microseconds.
+    pub(crate) fn delay(&self, rtt: Option<Duration>, now: Timestamp) -> u64 {
+        let rate = self.rate_in.at(now).value().max(50_000);
+        let queued = (self.outstanding as u64 + 1) * GROUP_LEN as u64 * 1_000_000 / rate;
+        let snub = if now < self.snubbed_until { SNUB.as_micros() as u64 } else { 0 };
+        rtt.unwrap_or(Duration::from_millis(50)).as_micros() as u64 + queued + snub
+    }
+
+    /// Notes a request and numbers it.
+    pub(crate) fn ask(&mut self, content: ContentId, range: GroupRange, now: Timestamp) -> RequestId {
+        let id = RequestId::new(self.next_request);
+        self.next_request = self.next_request.wrapping_add(1);
+        let groups: Vec<_> = range.iter().collect();
+        if self.outstanding == 0 {
+            self.heard = self.heard.max(now);
+        }
+        self.outstanding += groups.len();
+        self.asked.insert(id, Asked { content, groups, at: now });
+        id
+    }
+
+    /// Notes that a group came.
+    pub(crate) fn answered(
+        &mut self,
+        request: RequestId,
+        group: GroupIndex,
+        len: u64,
+        now: Timestamp,
+    ) -> Answer {
+        self.bytes_in += len;
+        self.rate_in.add(len, now);
+        if let Some(asked) = self.asked.get_mut(&request)
+            && asked.take(group)
+        {
+            asked.at = now;
+            let content = asked.content;
+            if asked.groups.is_empty() {
+                self.asked.remove(&request);
+            }
+            self.outstanding -= 1;
+            self.note_pause(now);
+            self.snubbed_until = self.snubbed_until.min(now);
+            return Answer::Wanted(content);
+        }
+        let late = self.late.iter_mut().find(|(id, _)| *id == request);
+        if let Some((_, asked)) = late
+            && asked.take(group)
+        {
+            let content = asked.content;
+            self.heard = self.heard.min(asked.at);
+            self.note_pause(now);
+            return Answer::Wanted(content);
+        }
+        if self.cancelled > 0 {
+            self.cancelled -= 1;
+            return Answer::Cancelled;
+        }
+        Answer::Unsolicited
+    }
+
+    fn note_pause(&mut self, now: Timestamp) {
+        self.pause = now.saturating_since(self.heard).max(self.pause * 7 / 8);
+        self.heard = now;
+    }
+
+    fn late_after(&self, rtt: Option<Duration>) -> Duration {
+        LATE_AFTER.max(rtt.unwrap_or_default() * 4).max((self.pause * 3).min(LATEST))
+    }
+
+    /// Ends a request that the peer will not answer; its groups may not come any more.
+    pub(crate) fn rejected(&mut self, request: RequestId) -> Option<(ContentId, Vec<GroupIndex>)> {
+        let asked = self.asked.remove(&request)?;
+        self.outstanding -= asked.groups.len();
+        // Groups that were under way when the peer stopped may still come.
+        self.cancelled += asked.groups.len();
+        Some((asked.content, asked.groups))
+    }
+
+    /// Ends every request for a segment; returns their numbers for a cancel message.
+    pub(crate) fn cancel(&mut self, content: &ContentId) -> Vec<RequestId> {
+        let requests: Vec<_> =
+            self.asked.iter().filter(|(_, asked)| asked.content == *content).map(|(id, _)| *id).collect();
+        for request in &requests {
+            self.rejected(*request);
+        }
+        requests
+    }
+
+    /// Takes the requests that are late back from the peer, and asks it last for a while.
+    pub(crate) fn take_late(&mut self, rtt: Option<Duration>, now: Timestamp) -> Vec<Late> {
+        let limit = self.late_after(rtt);
+        let is_late = |asked: &Asked| now >= asked.late_at(self.heard, limit);
+        let requests: Vec<_> =
+            self.asked.iter().filter(|(_, asked)| is_late(asked)).map(|(request, _)| *request).collect();
+        let mut late = Vec::new();
+        for request in requests {
+            let Some(asked) = self.asked.remove(&request) else { continue };
+            self.outstanding -= asked.groups.len();
+            self.snubbed_until = now + SNUB;
+            late.push(Late { request, content: asked.content, groups: asked.groups.clone() });
+            self.late.push_back((request, asked));
+            if self.late.len() > MAX_LATE {
+                self.cancelled += self.late.pop_front().map_or(0, |(_, asked)| asked.groups.len());
+            }
+        }
+        late
+    }
+
+    /// When the next request becomes late.
+    pub(crate) fn next_late(&self, rtt: Option<Duration>) -> Option<Timestamp> {
+        let limit = self.late_after(rtt);
+        self.asked.values().map(|asked| asked.late_at(self.heard, limit)).min()
+    }
+
+    /// Queues a group for the peer; `false` if the queue is full.
+    pub(crate) fn queue_upload(&mut self, upload: Upload) -> bool {
+        if self.uploads.len() >= MAX_QUEUED_UPLOADS {
+            return false;
+        }
+        self.uploads.push_back(upload);
+        true
+    }
+
+    /// Forgets what is queued for a request.
+    pub(crate) fn drop_uploads(&mut self, request: RequestId) {
+        self.uploads.retain(|upload| upload.request != request);
+    }
+
+    /// The next group to send, while the bulk channel has room.
+    pub(crate) fn next_upload(&mut self, now: Timestamp) -> Option<Upload> {
+        let tenth_second = self.rate_out.at(now).value() / 10;
+        // More than the mark, never just the mark: the channel tells only when it falls to it from above.
+        if self.in_flight > MIN_IN_FLIGHT.max(tenth_second) {
+            return None;
+        }
+        self.uploads.pop_front()
+    }
+
+    /// Notes bytes that were given to the bulk channel.
+    pub(crate) fn sent(&mut self, bytes: u64, now: Timestamp) {
+        self.in_flight += bytes;
+        self.bytes_out += bytes;
+        self.rate_out.add(bytes, now);
+    }
+
+    /// The driver's bulk channel holds this many bytes now.
+    pub(crate) fn set_in_flight(&mut self, bytes: u64) {
+        self.in_flight = bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(0);
+
+    fn range(start: u32, end: u32) -> GroupRange {
+        GroupRange::new(GroupIndex::new(start), GroupIndex::new(end)).expect("not empty")
+    }
+
+    fn content() -> ContentId {
+        ContentId::from_bytes([7; 32])
+    }
+
+    #[test]
+    fn each_requested_group_may_come_once() {
+        let mut transfer = Transfer::new(NOW);
+        let request = transfer.ask(content(), range(0, 2), NOW);
+        let group = GroupIndex::new(1);
+        assert_eq!(transfer.answered(request, group, 16384, NOW), Answer::Wanted(content()));
+        assert_eq!(transfer.answered(request, group, 16384, NOW), Answer::Unsolicited);
+    }
+
+    #[test]
+    fn cancelled_groups_may_still_come_but_no_more_than_were_asked() {
+        let mut transfer = Transfer::new(NOW);
+        let request = transfer.ask(content(), range(0, 2), NOW);
+        assert_eq!(transfer.cancel(&content()), [request]);
+        assert_eq!(transfer.answered(request, GroupIndex::new(0), 1, NOW), Answer::Cancelled);
+        assert_eq!(transfer.answered(request, GroupIndex::new(1), 1, NOW), Answer::Cancelled);
+        assert_eq!(transfer.answered(request, GroupIndex::new(1), 1, NOW), Answer::Unsolicited);
+    }
+
+    #[test]
+    fn a_late_request_is_taken_back_and_the_peer_is_asked_last() {
+        let mut transfer = Transfer::new(NOW);
+        transfer.ask(content(), range(0, 2), NOW);
+        let fresh = transfer.delay(None, NOW);
+        let later = Timestamp::from_millis(1000);
+        assert_eq!(transfer.next_late(None), Some(later));
+        assert_eq!(transfer.take_late(None, later).len(), 1);
+        assert!(transfer.delay(None, later) > fresh);
+        assert_eq!(transfer.next_late(None), None);
+    }
+
+    #[test]
+    fn requests_behind_others_are_not_late_while_the_link_brings_groups() {
+        let at = Timestamp::from_millis;
+        let mut transfer = Transfer::new(NOW);
+        let (first, second) =
+            (transfer.ask(content(), range(0, 12), NOW), transfer.ask(content(), range(12, 16), NOW));
+        for group in 0..9 {
+            let now = at(300 * (u64::from(group) + 1));
+            assert_eq!(transfer.take_late(None, now), []);
+            let answer = transfer.answered(first, GroupIndex::new(group), 16384, now);
+            assert_eq!(answer, Answer::Wanted(content()));
+        }
+        assert_eq!(transfer.next_late(None), Some(at(3000)));
+        let groups = (12..16).map(GroupIndex::new).collect();
+        let late = Late { request: second, content: content(), groups };
+        assert_eq!(transfer.take_late(None, at(3000)), [late]);
+    }
+
+    #[test]
+    fn a_link_known_to_be_slow_is_given_more_time_and_less_again_when_it_is_quick() {
+        let mut transfer = Transfer::new(NOW);
+        let mut now = NOW;
+        let late_after =
+            |transfer: &Transfer, now| transfer.next_late(None).map(|at| at.saturating_since(now));
+        for (wait, then) in [(900, 2700), (5000, 6000), (100, 6000)] {
+            let request = transfer.ask(content(), range(0, 1), now);
+            now = now + Duration::from_millis(wait);
+            transfer.answered(request, GroupIndex::new(0), 16384, now);
+            transfer.ask(content(), range(1, 2), now);
+            assert_eq!(late_after(&transfer, now), Some(Duration::from_millis(then)), "after {wait} ms");
+            transfer.cancel(&content());
+        }
+        for _ in 0..20 {
+            let request = transfer.ask(content(), range(0, 1), now);
+            transfer.answered(request, GroupIndex::new(0), 16384, now);
+        }
+        transfer.ask(content(), range(1, 2), now);
+        assert_eq!(late_after(&transfer, now), Some(LATE_AFTER));
+    }
+
+    #[test]
+    fn a_group_that_comes_late_is_of_use_once() {
+        let mut transfer = Transfer::new(NOW);
+        let request = transfer.ask(content(), range(0, 2), NOW);
+        let later = Timestamp::from_millis(1000);
+        transfer.take_late(None, later);
+        let group = GroupIndex::new(1);
+        assert_eq!(transfer.answered(request, group, 16384, later), Answer::Wanted(content()));
+        assert_eq!(transfer.answered(request, group, 16384, later), Answer::Unsolicited);
+    }
+
+    #[test]
+    fn late_requests_are_remembered_up_to_a_limit_and_then_only_counted() {
+        let mut transfer = Transfer::new(NOW);
+        let ask = |transfer: &mut Transfer| transfer.ask(content(), range(0, 1), NOW);
+        let requests: Vec<_> = (0..=MAX_LATE).map(|_| ask(&mut transfer)).collect();
+        transfer.take_late(None, Timestamp::from_millis(1000));
+        assert_eq!(transfer.late.len(), MAX_LATE);
+        assert_eq!(transfer.answered(requests[0], GroupIndex::new(0), 1, NOW), Answer::Cancelled);
+        assert_eq!(transfer.answered(requests[0], GroupIndex::new(0), 1, NOW), Answer::Unsolicited);
+    }
+
+    #[test]
+    fn uploads_wait_while_the_bulk_channel_is_full() {
+        let mut transfer = Transfer::new(NOW);
+        let upload = Upload { request: RequestId::new(0), content: content(), group: GroupIndex::new(0) };
+        assert!(transfer.queue_upload(upload) && transfer.queue_upload(upload));
+        transfer.set_in_flight(MIN_IN_FLIGHT + 1);
+        assert_eq!(transfer.next_upload(NOW), None);
+        transfer.set_in_flight(MIN_IN_FLIGHT);
+        assert_eq!(transfer.next_upload(NOW), Some(upload));
+    }
+
+    #[test]
+    fn the_upload_queue_is_bounded() {
+        let mut transfer = Transfer::new(NOW);
+        let upload = Upload { request: RequestId::new(0), content: content(), group: GroupIndex::new(0) };
+        let queued = (0..1000).filter(|_| transfer.queue_upload(upload)).count();
+        assert_eq!(queued, MAX_QUEUED_UPLOADS);
+    }
+}
