@@ -1,0 +1,183 @@
+//! Attested roots: the service fetches a segment once, says what it is, and tells the whole swarm.
+//!
+//! On the first peer's notice the segment is read from the operator's own origin with the operator's own credential, hashed
+//! as it comes, signed, and sent to all members of the stream's swarm. Nothing of a viewer, no token and no header,
+//! takes part in the request.
+
+mod address;
+mod fetch;
+mod ledger;
+mod origin;
+
+use std::sync::{Arc, Mutex};
+
+use axum::body::Bytes;
+use reqwest::Client;
+use tabswarm_core::{
+    bounded::BoundedVec,
+    content::{ATTESTATION_LIFETIME, Attestation, GroupList, SegmentKey},
+    id::{PeerId, SegmentId, StreamId},
+    wire::{AttestFailure, AttestRequest, Attested, ServiceMessage},
+};
+use tokio::{sync::Semaphore, time::timeout};
+use tracing::{debug, info};
+
+use crate::{
+    limits::Limits,
+    outbox::Outbox,
+    service::{Service, count, lock},
+};
+
+pub use fetch::USER_AGENT;
+pub use origin::{AttestOrigin, AttestOriginError};
+
+use fetch::{FetchError, fetch_list};
+use ledger::{Answer, Ledger};
+use origin::Target;
+
+/// Why the attestor does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttestorError {
+    /// The HTTP client can't be made.
+    #[error("cannot set up the HTTP client of the attestor: {0}")]
+    Client(#[from] reqwest::Error),
+    /// The origin is at a loopback or private address.
+    #[error(
+        "the attestor's origin {origin} is at a loopback or private address, which could be a way into your network; \
+         add --allow-private-origin if that is what you want"
+    )]
+    PrivateOrigin {
+        /// The origin.
+        origin: String,
+    },
+}
+
+pub(crate) struct Attestor {
+    origins: Vec<AttestOrigin>,
+    client: Client,
+    slots: Arc<Semaphore>,
+    ledger: Mutex<Ledger<Outbox>>,
+}
+
+/// One segment to attest.
+struct Job {
+    stream: StreamId,
+    key: SegmentKey,
+    segment: SegmentId,
+    target: Target,
+}
+
+impl Attestor {
+    pub(crate) fn new(
+        origins: Vec<AttestOrigin>,
+        allow_private: bool,
+        limits: &Limits,
+    ) -> Result<Self, AttestorError> {
+        if let Some(private) = origins.iter().find(|origin| !allow_private && origin.is_private_literal()) {
+            return Err(AttestorError::PrivateOrigin { origin: private.to_string() });
+        }
+        Ok(Self {
+            origins,
+            client: fetch::client(allow_private)?,
+            slots: Arc::new(Semaphore::new(limits.attest_fetches)),
+            ledger: Mutex::new(Ledger::new(limits)),
+        })
+    }
+
+    pub(crate) fn is_configured(&self) -> bool {
+        !self.origins.is_empty()
+    }
+
+    fn target(&self, request: &AttestRequest) -> Result<Target, AttestFailure> {
+        let origin = self.origins.iter().find(|origin| origin.serves(&request.stream_name));
+        origin.ok_or(AttestFailure::NotServed)?.target(&request.stream_name, &request.key)
+    }
+}
+
+impl Service {
+    /// Answers from memory, or fetches the segment and tells everybody. A `refusal` is answered as it is.
+    pub(crate) fn attest(
+        &self,
+        peer: PeerId,
+        asker: &Outbox,
+        request: &AttestRequest,
+        refusal: Option<AttestFailure>,
+    ) {
+        let stream = StreamId::new(None, &request.stream_name);
+        let segment = request.key.id(&stream);
+        let attestor = &self.shared().attestor;
+        let target = refusal.map_or_else(|| attestor.target(request), Err);
+        let target = match target {
+            Ok(target) => target,
+            Err(reason) => return asker.send(&ServiceMessage::AttestFailed { segment, reason }),
+        };
+        let answer = lock(&attestor.ledger).ask(segment, peer, asker, self.now());
+        match answer {
+            Answer::Attested(bytes) => asker.send_bytes(bytes),
+            Answer::Failed(reason) => asker.send(&ServiceMessage::AttestFailed { segment, reason }),
+            Answer::Wait => {}
+            Answer::Start => {
+                let job = Job { stream, key: request.key.clone(), segment, target };
+                tokio::spawn(self.clone().carry_out(job));
+            }
+        }
+    }
+
+    async fn carry_out(self, job: Job) {
+        let attestor = &self.shared().attestor;
+        let fetch = async {
+            // Never closed, so this only fails if the semaphore is gone.
+            let _slot = attestor.slots.acquire().await.map_err(|_| FetchError::Deadline)?;
+            fetch_list(&attestor.client, &job.target).await
+        };
+        let fetched = timeout(self.shared().limits.attest_deadline, fetch).await;
+        match fetched.unwrap_or(Err(FetchError::Deadline)) {
+            Ok(list) => self.publish(&job, &list),
+            Err(error) => self.fail(&job, &error),
+        }
+    }
+
+    fn publish(&self, job: &Job, list: &GroupList) {
+        let shared = self.shared();
+        let attestation = Attestation {
+            stream: job.stream,
+            key: job.key.clone(),
+            len: list.len(),
+            root: list.root(),
+            expires: self.wall_now() + ATTESTATION_LIFETIME,
+        };
+        let attested = Attested {
+            attestation: attestation.sign(shared.issuer.identity()),
+            // fetch_list refuses segments with more values than this.
+            values: BoundedVec::first_of(list.values().iter().copied()),
+        };
+        let bytes = Bytes::from(ServiceMessage::Attested(Box::new(attested)).to_bytes());
+        let mut receivers = lock(&shared.attestor.ledger).attested(job.segment, bytes.clone(), self.now());
+        let members: Vec<_> = {
+            let registry = self.registry();
+            registry.members(job.stream).map(|(peer, outbox)| (peer, outbox.clone())).collect()
+        };
+        receivers.extend(members);
+        debug!(
+            path = job.key.path(),
+            len = list.len().bytes(),
+            receivers = receivers.len(),
+            "segment is attested"
+        );
+        for outbox in receivers.values() {
+            outbox.send_bytes(bytes.clone());
+        }
+        count(&shared.counters.segments_attested);
+    }
+
+    fn fail(&self, job: &Job, error: &FetchError) {
+        let reason = error.reason();
+        info!(url = %job.target.url(), %error, "segment is not attested");
+        let waiting = lock(&self.shared().attestor.ledger).failed(job.segment, reason, self.now());
+        for outbox in waiting.values() {
+            outbox.send(&ServiceMessage::AttestFailed { segment: job.segment, reason });
+        }
+        count(&self.shared().counters.attestations_failed);
+    }
+}

@@ -1,0 +1,250 @@
+//! One WebSocket: handshake, reading, writing, pings, and how it ends.
+//!
+//! One task a connection. It reads and writes in turn, and no write waits for a peer longer than the limit.
+
+use std::{net::IpAddr, time::Duration};
+
+use axum::{
+    body::Bytes,
+    extract::ws::{CloseFrame, Message, WebSocket, close_code},
+};
+use futures_util::SinkExt;
+use tabswarm_core::wire::{Frames, GoawayReason, ServiceMessage, frames};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tracing::debug;
+
+use crate::{
+    limits::BYTES_PER_UNIT,
+    outbox::{Close, Outbox, OutboxReader, outbox},
+    rate::Bucket,
+    service::{OpenConnection, Service, Stopping, count, random},
+    session::{Session, read_hello},
+};
+
+/// How long a peer that was sent away gets to read why.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Messages that are read and dropped meanwhile.
+const FAREWELL_MESSAGES: usize = 1_000;
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum End {
+    /// The service ends it.
+    Close(Close),
+    /// The peer closed it, or the socket broke.
+    Gone,
+    /// Nothing came for too long.
+    Silent,
+}
+
+impl From<Close> for End {
+    fn from(close: Close) -> Self {
+        Self::Close(close)
+    }
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn run(service: Service, socket: WebSocket, address: IpAddr) {
+    let (outbox, reader) = outbox(&service.shared().limits);
+    let now = Instant::now();
+    let stopping = service.stopping();
+    let messages = Bucket::default();
+    let mut connection = Connection { service, socket, reader, stopping, messages, heard: now, pinged: now };
+    let end = connection.serve(outbox, address).await;
+    debug!(%address, ?end, "connection ends");
+    connection.finish(end).await;
+}
+
+/// Waits for a write, but not longer than the limit nor past the reason to close.
+async fn bounded(
+    writing: impl Future<Output = Result<(), axum::Error>>,
+    limit: Duration,
+    closed: impl Future<Output = Close>,
+) -> Result<(), End> {
+    tokio::select! {
+        written = timeout(limit, writing) => match written {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => Err(Close::SlowReader.into()),
+        },
+        close = closed => Err(close.into()),
+    }
+}
+
+/// What a connection waits for.
+enum Event {
+    Alarm,
+    Came(Option<Result<Message, axum::Error>>),
+    End(End),
+    Queued(Bytes),
+}
+
+struct Connection {
+    service: Service,
+    socket: WebSocket,
+    reader: OutboxReader,
+    stopping: Stopping,
+    messages: Bucket,
+    heard: Instant,
+    pinged: Instant,
+}
+
+impl Connection {
+    async fn serve(&mut self, outbox: Outbox, address: IpAddr) -> End {
+        let service = self.service.clone();
+        let open = match service.open(address) {
+            Ok(open) => open,
+            Err(overloaded) => return overloaded.into(),
+        };
+        match self.greet(&open, outbox).await {
+            Ok(session) => self.converse(session).await,
+            Err(end) => end,
+        }
+    }
+
+    /// Challenge, hello, welcome; the rest of the first message is served too.
+    async fn greet(&mut self, open: &OpenConnection, outbox: Outbox) -> Result<Session, End> {
+        let deadline = Instant::now() + self.service.shared().limits.hello_timeout;
+        let challenge = random::<32>().map_err(|_| End::Gone)?;
+        self.write(ServiceMessage::Challenge(challenge).to_bytes().into()).await?;
+        let first = timeout_at(deadline, self.read()).await.map_err(|_| End::Silent)??;
+        let mut frames = frames(&first);
+        let hello = read_hello(&mut frames).ok_or(Close::MISBEHAVIOUR)?;
+        let mut session = Session::admit(&self.service, &hello, &challenge, open.from, outbox)?;
+        self.handle(&mut session, frames)?;
+        Ok(session)
+    }
+
+    async fn converse(&mut self, mut session: Session) -> End {
+        loop {
+            match self.step(&mut session).await {
+                Ok(()) => {}
+                Err(end) => return end,
+            }
+        }
+    }
+
+    async fn step(&mut self, session: &mut Session) -> Result<(), End> {
+        let limits = &self.service.shared().limits;
+        let (silence, ping_interval) = (limits.silence, limits.ping_interval);
+        let alarm = (self.heard + silence).min(self.pinged + ping_interval);
+        let event = tokio::select! {
+            () = self.stopping.wait() => Event::End(Close::SHUTDOWN.into()),
+            queued = self.reader.next() => match queued {
+                Ok(bytes) => Event::Queued(bytes),
+                Err(close) => Event::End(close.into()),
+            },
+            message = self.socket.recv() => Event::Came(message),
+            () = sleep_until(alarm) => Event::Alarm,
+        };
+        match event {
+            Event::End(end) => Err(end),
+            Event::Queued(bytes) => self.write(bytes).await,
+            Event::Came(message) => match self.accept(message)? {
+                Some(bytes) => self.handle(session, frames(&bytes)),
+                None => Ok(()),
+            },
+            Event::Alarm if self.heard.elapsed() >= silence => Err(End::Silent),
+            Event::Alarm => {
+                self.pinged = Instant::now();
+                self.write_ping().await
+            }
+        }
+    }
+
+    /// The next binary message.
+    async fn read(&mut self) -> Result<Bytes, End> {
+        loop {
+            let message = tokio::select! {
+                () = self.stopping.wait() => return Err(Close::SHUTDOWN.into()),
+                message = self.socket.recv() => message,
+            };
+            if let Some(bytes) = self.accept(message)? {
+                return Ok(bytes);
+            }
+        }
+    }
+
+    /// Charges for what came; `None` for a ping or pong.
+    fn accept(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<Option<Bytes>, End> {
+        // An error is a broken socket, or a frame that breaks RFC 6455 or the length limit: the goodbye is best effort.
+        let message = message.ok_or(End::Gone)?.map_err(|_| Close::MISBEHAVIOUR)?;
+        self.heard = Instant::now();
+        let bytes = match message {
+            Message::Binary(bytes) => Some(bytes),
+            Message::Ping(_) | Message::Pong(_) => None,
+            Message::Text(_) => return Err(Close::MISBEHAVIOUR.into()),
+            Message::Close(_) => return Err(End::Gone),
+        };
+        self.charge(1 + bytes.as_ref().map_or(0, Bytes::len) / BYTES_PER_UNIT)?;
+        Ok(bytes)
+    }
+
+    fn charge(&mut self, units: usize) -> Result<(), End> {
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let rate = &self.service.shared().limits.messages;
+        let taken = self.messages.take(rate, units, self.service.now());
+        taken.map_err(|_| Close::MISBEHAVIOUR.into())
+    }
+
+    fn handle(&mut self, session: &mut Session, frames: Frames<'_>) -> Result<(), End> {
+        for frame in frames {
+            self.charge(1)?;
+            let frame = frame.map_err(|_| Close::MISBEHAVIOUR)?;
+            session.handle(&frame)?;
+        }
+        Ok(())
+    }
+
+    async fn write_ping(&mut self) -> Result<(), End> {
+        let ping = self.socket.send(Message::Ping(Bytes::new()));
+        bounded(ping, self.service.shared().limits.write_timeout, self.reader.watch()).await
+    }
+
+    /// Writes a message and whatever waits behind it, then flushes once.
+    async fn write(&mut self, first: Bytes) -> Result<(), End> {
+        let closed = self.reader.watch();
+        let (socket, reader) = (&mut self.socket, &mut self.reader);
+        let writing = async {
+            let mut next = Some(first);
+            while let Some(bytes) = next {
+                socket.feed(Message::Binary(bytes)).await?;
+                next = reader.try_next();
+            }
+            socket.flush().await
+        };
+        bounded(writing, self.service.shared().limits.write_timeout, closed).await
+    }
+
+    async fn finish(mut self, end: End) {
+        let (reason, retry_after_secs) = match end {
+            End::Close(Close::Goaway { reason, retry_after_secs }) => (reason, retry_after_secs),
+            End::Gone => {
+                // Reading once more writes the answer to a close frame, without which a browser reports a failure.
+                let _ = timeout(FAREWELL, self.socket.recv()).await;
+                return;
+            }
+            End::Close(Close::SlowReader) | End::Silent => return,
+        };
+        if !matches!(reason, GoawayReason::Replaced | GoawayReason::Shutdown) {
+            count(&self.service.shared().counters.connections_refused);
+        }
+        let goaway = ServiceMessage::Goaway { reason, retry_after_secs }.to_bytes();
+        let farewell = async {
+            self.socket.feed(Message::Binary(goaway.into())).await?;
+            let code = close_code::NORMAL;
+            self.socket.send(Message::Close(Some(CloseFrame { code, reason: "".into() }))).await?;
+            // Closing a socket with unread input resets it, and the peer would never read why.
+            for _ in 0..FAREWELL_MESSAGES {
+                match self.socket.recv().await {
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => break,
+                }
+            }
+            Ok::<(), axum::Error>(())
+        };
+        let told = timeout(FAREWELL, farewell).await;
+        debug!(?reason, told = matches!(told, Ok(Ok(()))), "peer was sent away");
+    }
+}

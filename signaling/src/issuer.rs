@@ -1,0 +1,211 @@
+//! The key that certifies peers and signs attestations: made on first start, kept in the state directory.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tabswarm_core::{
+    id::{NetworkId, Nonce, PeerId},
+    identity::{
+        CERTIFICATE_LIFETIME, Certificate, Identity, IdentityError, PublicKey, Rights, Role,
+        SignedCertificate,
+    },
+    time::WallTime,
+};
+
+use crate::groups::{GroupKey, Locality};
+
+/// Name of the key's file in the state directory: the 32 bytes of the seed.
+pub const ISSUER_KEY_FILE: &str = "issuer.key";
+
+/// How long after its expiry a certificate still keeps its peer id: as long as peers go on without the service.
+const PREVIOUS_GRACE: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// Why the issuer's key can't be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IssuerError {
+    /// The file is not a seed.
+    #[error(
+        "{} has {len} bytes, an issuer key has 32: restore it, or move it away and a new network begins",
+        path.display()
+    )]
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// Bytes in it.
+        len: usize,
+    },
+    /// The system gives no randomness.
+    #[error("the system gives no randomness for the issuer key: {0}")]
+    Randomness(getrandom::Error),
+    /// The file can't be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The directory or the file can't be written.
+    #[error("cannot write {}: {source}; choose another directory with --state-dir", path.display())]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Certifies peers.
+pub(crate) struct Issuer {
+    identity: Identity,
+    groups: GroupKey,
+}
+
+impl Issuer {
+    /// Reads the key of a state directory, or makes both.
+    pub(crate) fn open(state_dir: &Path) -> Result<Self, IssuerError> {
+        let path = state_dir.join(ISSUER_KEY_FILE);
+        let seed = match File::open(&path) {
+            Ok(file) => read_seed(file, &path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => create_seed(state_dir, &path)?,
+            Err(source) => return Err(IssuerError::Read { path, source }),
+        };
+        Ok(Self::from_seed(seed))
+    }
+
+    fn from_seed(seed: [u8; 32]) -> Self {
+        Self { identity: Identity::from_seed(seed), groups: GroupKey::derive(&seed) }
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(crate) fn public_key(&self) -> PublicKey {
+        self.identity.public_key()
+    }
+
+    pub(crate) fn network(&self) -> NetworkId {
+        NetworkId::of_issuer(&self.public_key())
+    }
+
+    pub(crate) fn locality(&self, address: std::net::IpAddr) -> Locality {
+        self.groups.locality(address)
+    }
+
+    /// The nonce of an earlier certificate of this key, if this issuer gave it not too long ago.
+    pub(crate) fn previous_nonce(
+        &self,
+        previous: &SignedCertificate,
+        holder: PublicKey,
+        now: WallTime,
+    ) -> Option<Nonce> {
+        let issuers = [self.public_key()];
+        let verified = previous.verify(&issuers, now).or_else(|error| match error {
+            IdentityError::Expired { at } if now < at + PREVIOUS_GRACE => {
+                previous.verify(&issuers, WallTime::from_secs(at.as_secs().saturating_sub(1)))
+            }
+            other => Err(other),
+        });
+        verified
+            .ok()
+            .filter(|certificate| certificate.public_key == holder)
+            .map(|certificate| certificate.nonce)
+    }
+
+    /// Certifies a tab.
+    pub(crate) fn certify(
+        &self,
+        holder: PublicKey,
+        nonce: Nonce,
+        from: Locality,
+        now: WallTime,
+    ) -> (PeerId, SignedCertificate) {
+        let certificate = Certificate {
+            public_key: holder,
+            nonce,
+            group: from.group,
+            role: Role::Tab,
+            rights: Rights::SWARM.with(Rights::UPLOAD),
+            issued: now,
+            expires: now + CERTIFICATE_LIFETIME,
+            issuer: self.public_key(),
+        };
+        (certificate.peer_id(), certificate.sign(&self.identity))
+    }
+}
+
+fn read_seed(file: File, path: &Path) -> Result<[u8; 32], IssuerError> {
+    let mut bytes = Vec::new();
+    // One more than a seed has tells a longer file apart without reading all of it.
+    let read = file.take(33).read_to_end(&mut bytes);
+    read.map_err(|source| IssuerError::Read { path: path.to_owned(), source })?;
+    let len = bytes.len();
+    bytes.try_into().map_err(|_| IssuerError::Length { path: path.to_owned(), len })
+}
+
+fn create_seed(state_dir: &Path, path: &Path) -> Result<[u8; 32], IssuerError> {
+    let write_error = |path: &Path| {
+        let path = path.to_owned();
+        move |source| IssuerError::Write { path, source }
+    };
+    fs::create_dir_all(state_dir).map_err(write_error(state_dir))?;
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(IssuerError::Randomness)?;
+    // Written aside and renamed: a crash must not leave half a key that stops the next start.
+    let partial = path.with_extension(format!("key.{}", std::process::id()));
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(&partial).and_then(|mut file| {
+        file.write_all(&seed)?;
+        file.sync_all()
+    });
+    written.and_then(|()| fs::rename(&partial, path)).map_err(write_error(path))?;
+    Ok(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: WallTime = WallTime::from_secs(1_000_000);
+
+    fn holder() -> PublicKey {
+        Identity::from_seed([9; 32]).public_key()
+    }
+
+    fn certified(issuer: &Issuer, nonce: Nonce) -> SignedCertificate {
+        let from = issuer.locality([203, 0, 113, 1].into());
+        issuer.certify(holder(), nonce, from, NOW).1
+    }
+
+    #[test]
+    fn an_earlier_certificate_keeps_its_nonce_until_six_hours_after_expiry() {
+        let issuer = Issuer::from_seed([1; 32]);
+        let nonce = Nonce::from_bytes([4; 16]);
+        let previous = certified(&issuer, nonce);
+        let expired = NOW + CERTIFICATE_LIFETIME;
+        let last = WallTime::from_secs((expired + PREVIOUS_GRACE).as_secs() - 1);
+        for now in [NOW, expired, last] {
+            assert_eq!(issuer.previous_nonce(&previous, holder(), now), Some(nonce));
+        }
+        assert_eq!(issuer.previous_nonce(&previous, holder(), expired + PREVIOUS_GRACE), None);
+    }
+
+    #[test]
+    fn a_certificate_of_another_key_or_issuer_keeps_nothing() {
+        let issuer = Issuer::from_seed([1; 32]);
+        let nonce = Nonce::from_bytes([4; 16]);
+        let thief = Identity::from_seed([8; 32]).public_key();
+        assert_eq!(issuer.previous_nonce(&certified(&issuer, nonce), thief, NOW), None);
+        let other = certified(&Issuer::from_seed([2; 32]), nonce);
+        assert_eq!(issuer.previous_nonce(&other, holder(), NOW), None);
+    }
+}

@@ -1,0 +1,320 @@
+//! The running service: what all connections share.
+//!
+//! Three small mutexes, each held for a few map operations and never across an await: the registry, the network groups,
+//! and the attestation ledger. Nothing is sent while one is held; a broadcast clones the handles out first.
+
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, HeaderName},
+};
+use tabswarm_core::{
+    bounded::{BoundedString, BoundedVec},
+    id::{NetworkId, PeerId},
+    identity::PublicKey,
+    time::{Timestamp, WallTime},
+    wire::{IceServer, ServiceMessage},
+};
+use tabswarm_turn_config::IceServers;
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
+    time::timeout,
+};
+use tracing::debug;
+
+use crate::{
+    attest::{AttestOrigin, Attestor, AttestorError},
+    groups::{Groups, Locality, Overloaded, is_local},
+    issuer::{Issuer, IssuerError},
+    limits::Limits,
+    outbox::Outbox,
+    registry::Registry,
+    token::AccessToken,
+};
+
+/// What a service is started with.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Where the issuer's key is kept; made if missing.
+    pub state_dir: PathBuf,
+    /// Tokens of which a peer must show one; empty lets everybody in.
+    pub tokens: Vec<AccessToken>,
+    /// STUN and TURN servers for peers.
+    pub ice: IceServers,
+    /// Origins whose segments are attested, the first matching one counts; empty attests nothing.
+    pub attest: Vec<AttestOrigin>,
+    /// Whether origins may be at loopback and private addresses.
+    pub allow_private_origin: bool,
+    /// Header in which a proxy in front adds the client's address, believed from loopback and private addresses only.
+    /// Without it all clients of a proxy are one exempt group.
+    pub client_address_header: Option<HeaderName>,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// Why a service does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The attestor's configuration does not work.
+    #[error(transparent)]
+    Attestor(#[from] AttestorError),
+    /// No issuer key.
+    #[error(transparent)]
+    Issuer(#[from] IssuerError),
+    /// The system gives no randomness.
+    #[error("the system gives no randomness: {0}")]
+    Randomness(#[from] getrandom::Error),
+}
+
+/// What happened since the start, for `/healthz`.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) introductions_carried: AtomicU64,
+    pub(crate) introductions_refused: AtomicU64,
+    pub(crate) connections_refused: AtomicU64,
+    pub(crate) segments_attested: AtomicU64,
+    pub(crate) attestations_failed: AtomicU64,
+}
+
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+pub(crate) struct Shared {
+    pub(crate) issuer: Issuer,
+    pub(crate) attestor: Attestor,
+    pub(crate) limits: Limits,
+    pub(crate) counters: Counters,
+    registry: Mutex<Registry<Outbox>>,
+    groups: Mutex<Groups>,
+    tokens: Vec<AccessToken>,
+    ice: IceServers,
+    client_address_header: Option<HeaderName>,
+    connections: Arc<Semaphore>,
+    started: Instant,
+    population_changed: Notify,
+    stopping: watch::Sender<bool>,
+}
+
+/// A handle on the running service; clones are the same service.
+#[derive(Clone)]
+pub struct Service(Arc<Shared>);
+
+/// Nothing in the mutexes is left half-changed by a panic, so one broken connection does not stop the others.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+impl Service {
+    /// Starts a service. Must be called within a tokio runtime; end it with [`Service::stop`].
+    ///
+    /// # Errors
+    /// [`StartError`], with what to do about it.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let limits = config.limits;
+        let shared = Shared {
+            issuer: Issuer::open(&config.state_dir)?,
+            attestor: Attestor::new(config.attest, config.allow_private_origin, &limits)?,
+            counters: Counters::default(),
+            registry: Mutex::new(Registry::new(limits.registry, random()?)),
+            groups: Mutex::new(Groups::new(&limits)),
+            tokens: config.tokens,
+            ice: config.ice,
+            client_address_header: config.client_address_header,
+            connections: Arc::new(Semaphore::new(limits.connections as usize)),
+            started: Instant::now(),
+            population_changed: Notify::new(),
+            stopping: watch::Sender::new(false),
+            limits,
+        };
+        let service = Self(Arc::new(shared));
+        tokio::spawn(service.clone().announce_populations());
+        Ok(service)
+    }
+
+    /// The key that certifies peers.
+    pub fn issuer(&self) -> PublicKey {
+        self.0.issuer.public_key()
+    }
+
+    /// The network this service certifies peers for.
+    pub fn network(&self) -> NetworkId {
+        self.0.issuer.network()
+    }
+
+    /// Connections open now, those without a hello among them.
+    pub fn connections(&self) -> usize {
+        self.0.limits.connections as usize - self.0.connections.available_permits()
+    }
+
+    /// Swarms with a member.
+    pub fn swarms(&self) -> usize {
+        self.registry().swarms()
+    }
+
+    /// Says goodbye to all connections. [`Service::drained`] waits for them.
+    pub fn stop(&self) {
+        self.0.stopping.send_replace(true);
+    }
+
+    /// Waits until all connections are closed, but not longer than the limit. Call [`Service::stop`] first.
+    pub async fn drained(&self) {
+        let all = self.0.connections.acquire_many(self.0.limits.connections);
+        if timeout(self.0.limits.drain, all).await.is_err() {
+            debug!(left = self.connections(), "connections did not close in time");
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0
+    }
+
+    pub(crate) fn registry(&self) -> MutexGuard<'_, Registry<Outbox>> {
+        lock(&self.0.registry)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::default() + self.0.started.elapsed()
+    }
+
+    pub(crate) fn wall_now(&self) -> WallTime {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        WallTime::from_secs(since_epoch.as_secs())
+    }
+
+    pub(crate) fn stopping(&self) -> Stopping {
+        Stopping(self.0.stopping.subscribe())
+    }
+
+    /// Room for one more connection, held as long as it lives.
+    pub(crate) fn connection_permit(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.connections.clone().try_acquire_owned().ok()
+    }
+
+    /// The client behind a socket: what a proxy of our own says, else the socket's address.
+    pub(crate) fn client_address(&self, socket: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let Some(name) = self.0.client_address_header.as_ref().filter(|_| is_local(socket)) else {
+            return socket;
+        };
+        // The last address is the one our proxy added; those before it are whatever the client wrote.
+        let last = headers.get_all(name).iter().next_back().and_then(|value| value.to_str().ok());
+        let last = last.and_then(|list| list.rsplit(',').next());
+        last.and_then(|address| address.trim().parse().ok()).unwrap_or(socket)
+    }
+
+    pub(crate) fn open(&self, address: IpAddr) -> Result<OpenConnection, Overloaded> {
+        let from = self.0.issuer.locality(address);
+        lock(&self.0.groups).open(from, self.now())?;
+        Ok(OpenConnection { service: self.clone(), from })
+    }
+
+    pub(crate) fn charge_certificate(&self, from: Locality) -> Result<(), Overloaded> {
+        lock(&self.0.groups).certify(from, self.now())
+    }
+
+    pub(crate) fn admits(&self, token: Option<&str>) -> bool {
+        if self.0.tokens.is_empty() {
+            return true;
+        }
+        // All are compared, so that the time does not tell which one was close.
+        let matches = |token: &str| self.0.tokens.iter().filter(|known| known.matches(token)).count();
+        token.is_some_and(|token| matches(token) > 0)
+    }
+
+    pub(crate) fn ice_servers(&self, peer: PeerId) -> BoundedVec<IceServer, 8> {
+        let servers = self.0.ice.for_peer(&peer.to_string(), self.wall_now().as_secs());
+        let entries = servers.into_iter().flat_map(|server| {
+            let urls: Vec<_> = server.urls.iter().filter_map(|url| url.as_str().try_into().ok()).collect();
+            let text = |text: &str| BoundedString::try_from(text).unwrap_or_default();
+            let (username, credential) = (text(&server.username), text(&server.credential));
+            let entry = move |urls: &[BoundedString<256>]| IceServer {
+                urls: BoundedVec::first_of(urls.iter().cloned()),
+                username: username.clone(),
+                credential: credential.clone(),
+            };
+            urls.chunks(4).map(entry).collect::<Vec<_>>()
+        });
+        BoundedVec::first_of(entries)
+    }
+
+    /// To be called after a command that may have changed a population.
+    pub(crate) fn population_changed(&self) {
+        self.0.population_changed.notify_one();
+    }
+
+    async fn announce_populations(self) {
+        let mut stopping = self.stopping();
+        loop {
+            let next = self.announce_due();
+            let timer = async {
+                match next {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = timer => {}
+                () = self.0.population_changed.notified() => {}
+                () = stopping.wait() => return,
+            }
+        }
+    }
+
+    /// Sends what is due; the time until the next, if there is one.
+    fn announce_due(&self) -> Option<Duration> {
+        loop {
+            let mut registry = self.registry();
+            let Some(announcement) = registry.poll_announcement(self.now()) else {
+                return registry.poll_timeout().map(|at| at.saturating_since(self.now()));
+            };
+            drop(registry);
+            let message = ServiceMessage::Population {
+                stream: announcement.stream,
+                population: announcement.population,
+            };
+            let bytes = Bytes::from(message.to_bytes());
+            for member in announcement.to {
+                member.send_bytes(bytes.clone());
+            }
+        }
+    }
+}
+
+/// Tells that the service goes down.
+pub(crate) struct Stopping(watch::Receiver<bool>);
+
+impl Stopping {
+    /// Ready once it does. Cancel-safe.
+    pub(crate) async fn wait(&mut self) {
+        // An error means that the service is gone altogether.
+        let _ = self.0.wait_for(|stopping| *stopping).await;
+    }
+}
+
+/// A connection counted in its network group, until dropped.
+pub(crate) struct OpenConnection {
+    service: Service,
+    pub(crate) from: Locality,
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        lock(&self.service.0.groups).close(self.from, self.service.now());
+    }
+}
