@@ -1,0 +1,91 @@
+//! The command line.
+
+use std::{
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tabswarm_core::{identity::Identity, time::WallTime};
+
+use crate::{
+    key_file::{self, DEFAULT_KEY_FILE},
+    publish::{self, Report},
+};
+
+/// The native tabswarm peer.
+#[derive(Debug, Parser)]
+#[command(name = "tabswarm", version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a publisher's key; print the public part, which pages pin
+    Keygen {
+        /// Where to keep the secret part; never overwritten
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_KEY_FILE)]
+        key: PathBuf,
+    },
+    /// Hash an HLS stream and write its manifest and group lists beside the playlists
+    Publish {
+        /// Master or media playlist: a file or an http(s) URL
+        #[arg(value_name = "PLAYLIST")]
+        playlist: String,
+        /// Write under this directory, in the stream's layout, instead of beside the playlists
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// The publisher's key
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_KEY_FILE)]
+        key: PathBuf,
+        /// Write a manifest without a signature, for pages that trust their origin
+        #[arg(long, conflicts_with = "key")]
+        unsigned: bool,
+        /// Name of the stream, by default the URL path that viewers load the playlist from: of a URL its path, of a file
+        /// `/<directory>/<file>`
+        #[arg(long, value_name = "NAME")]
+        stream: Option<String>,
+    },
+}
+
+impl Arguments {
+    /// Does what was asked for and prints what came of it.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Keygen { key } => {
+                let identity = key_file::generate(&key)?;
+                println!("publisher key  {}", identity.public_key());
+                println!("secret part    {}", key.display());
+            }
+            Command::Publish { playlist, out, key, unsigned, stream } => {
+                let publisher = if unsigned { None } else { Some(key_file::read(&key)?) };
+                let options = publish::Options { playlist, out, stream, created: wall_clock()? };
+                print_report(&publish::publish(&options, publisher.as_ref())?, publisher.as_ref());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wall_clock() -> anyhow::Result<WallTime> {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+    Ok(WallTime::from_secs(since_epoch.as_secs()))
+}
+
+fn print_report(report: &Report, publisher: Option<&Identity>) {
+    for segment in &report.too_long {
+        eprintln!("warning: {segment} is longer than a segment may be and stays HTTP only");
+    }
+    println!("stream         {}", report.stream);
+    match publisher {
+        Some(publisher) => println!("publisher key  {}", publisher.public_key()),
+        None => println!("publisher key  none, not signed"),
+    }
+    println!("playlists      {}", report.playlists);
+    println!("segments       {} ({} bytes)", report.segments, report.segment_bytes);
+    println!("group lists    {} bytes", report.list_bytes);
+    println!("manifest       {} ({} bytes)", report.manifest.display(), report.manifest_bytes);
+}

@@ -1,0 +1,60 @@
+//! Writing all files or none: each is complete beside its place before the first takes it.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use tempfile::{Builder, NamedTempFile};
+
+/// A file that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {cause}", path.display())]
+pub struct OutputError {
+    path: PathBuf,
+    cause: io::Error,
+}
+
+/// Files that wait to be written, in the order in which they take their places.
+#[derive(Default)]
+pub struct Output {
+    files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl Output {
+    /// Adds a file.
+    pub fn push(&mut self, path: PathBuf, bytes: Vec<u8>) {
+        self.files.push((path, bytes));
+    }
+
+    /// Writes every file under a temporary name, then renames them in order.
+    pub fn commit(self) -> Result<(), OutputError> {
+        let mut staged = Vec::with_capacity(self.files.len());
+        for (path, bytes) in self.files {
+            let file = stage(&path, &bytes).map_err(|cause| OutputError { path: path.clone(), cause })?;
+            staged.push((path, file));
+        }
+        for (path, file) in staged {
+            file.persist(&path).map_err(|error| OutputError { path, cause: error.error })?;
+        }
+        Ok(())
+    }
+}
+
+fn stage(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Found out now, not when other files have taken their places.
+    if path.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    fs::create_dir_all(directory)?;
+    let mut builder = Builder::new();
+    // A web server has to read it: not the private mode of a temporary file, but what the umask leaves.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.prefix(".tabswarm-").tempfile_in(directory)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
