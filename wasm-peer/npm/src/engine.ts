@@ -1,0 +1,310 @@
+/**
+ * The wasm peer, wrapped: calls into it never nest, and one that traps ends its use for the whole page.
+ *
+ * What the module says through its hooks is queued and told after its method has returned, so that no code of the page ever
+ * runs with the module on the stack. URLs, headers and credentials stay on this side.
+ */
+
+import { moduleError } from './errors.js';
+import { plainFetch } from './http.js';
+import type { Carrier, Delivered, Load } from './load.js';
+import { abandonModule, panicMessage, type Glue, type Module } from './module.js';
+import { Throughput } from './transfer.js';
+
+type Peer = InstanceType<Glue['Peer']>;
+type PeerHooks = import('./tabswarm.js').PeerHooks;
+type PeerReport = Omit<import('./tabswarm.js').PeerReport, 'free' | typeof Symbol.dispose>;
+
+/** How an engine is set up. @internal */
+export type EngineOptions = import('./tabswarm.js').PeerOptions;
+
+/** Where roots come from. @internal */
+export type EngineRoots = keyof typeof import('./tabswarm.js').StreamRoots;
+
+/** A connection, copied out of the module. @internal */
+export interface EngineLink {
+  readonly link: number;
+  readonly peer: string;
+  readonly open: boolean;
+  readonly rttMs: number | undefined;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}
+
+/** What an engine tells. Called outside the module, in order. @internal */
+export interface EngineListener {
+  sidecarUrl(stream: number, path: string): URL | undefined;
+  chunkDownloaded(load: Load, bytes: number, peer: string | undefined): void;
+  delivered(load: Load, delivered: Delivered): void;
+  died(reason: string): void;
+  mismatch(load: Load): void;
+  pathReport(link: number, report: RTCStatsReport): void;
+  peerBanned(peer: string, reason: string): void;
+  peerClosed(link: number, peer: string, reason: string): void;
+  peerConnected(link: number, peer: string): void;
+  population(stream: number, viewers: number): void;
+  serviceLost(): void;
+  serviceReady(peer: string): void;
+  uploaded(bytes: number, peer: string): void;
+}
+
+/** See the module documentation. @internal */
+export class Engine implements Carrier {
+  /** The rate of all transfers, for players that adapt to it. */
+  readonly throughput = new Throughput();
+  readonly #glue: Glue;
+  readonly #memory: WebAssembly.Memory;
+  readonly #listener: EngineListener;
+  readonly #loads = new Map<number, Load>();
+  #peer: Peer | undefined;
+  #starting: Load | undefined;
+  #inside = false;
+  #telling = false;
+  #queue: (() => void)[] = [];
+
+  /** @throws TabswarmError `module-failed` */
+  constructor(module: Module, options: EngineOptions, listener: EngineListener) {
+    this.#glue = module.glue;
+    this.#memory = module.memory;
+    this.#listener = listener;
+    try {
+      this.#peer = new module.glue.Peer(options, this.#hooks());
+    } catch (error) {
+      throw moduleError(typeof error === 'string' ? error : abandonModule(String(error)));
+    }
+  }
+
+  /** Whether it can be called. */
+  get alive(): boolean {
+    return this.#peer !== undefined;
+  }
+
+  /** Memory of the module, bytes. */
+  get memoryBytes(): number {
+    return this.#memory.buffer.byteLength;
+  }
+
+  /** Joins a stream; its number, or undefined if the module died. @throws TabswarmError as `Peer.open` */
+  open(roots: EngineRoots, name?: string, publisherKey?: string, manifest?: Uint8Array): number | undefined {
+    return this.#call((peer) => peer.open(this.#glue.StreamRoots[roots], name, publisherKey, manifest));
+  }
+
+  /** Gives the manifest of a stream in `Origin` mode, or says that there is none. @throws TabswarmError `manifest` */
+  addManifest(stream: number, manifest: Uint8Array | undefined): void {
+    this.#call((peer) => peer.addManifest(stream, manifest));
+  }
+
+  /** Leaves a stream. */
+  closeStream(stream: number): void {
+    this.#call((peer) => peer.closeStream(stream));
+  }
+
+  /** Carries a load out. Without a playlist path, `path` is the key's. @throws TabswarmError `segment-key` */
+  fetch(load: Load, stream: number, playlistPath: string | undefined, path: string): void {
+    const { range } = load.request;
+    this.#starting = load;
+    try {
+      this.#call((peer) => peer.fetch(stream, playlistPath, path, range?.start, range?.end, load.deadlineMs));
+    } finally {
+      this.#starting = undefined;
+    }
+  }
+
+  cancel(load: Load): void {
+    const { id } = load;
+    if (id === undefined) return;
+    this.#loads.delete(id);
+    this.#call((peer) => peer.cancel(id));
+  }
+
+  setDeadline(load: Load, deadlineMs: number): void {
+    const { id } = load;
+    if (id !== undefined) this.#call((peer) => peer.setDeadline(id, deadlineMs));
+  }
+
+  firstFrame(): void {
+    this.#call((peer) => peer.firstFrame());
+  }
+
+  setP2p(on: boolean): void {
+    this.#call((peer) => peer.setP2p(on));
+  }
+
+  /** Has the statistics of every connection told. */
+  pollPaths(): void {
+    this.#call((peer) => peer.pollPaths());
+  }
+
+  /** Counters, or undefined if the module died. */
+  report(): PeerReport | undefined {
+    return this.#call((peer) => {
+      const report = peer.report();
+      const { badGroups, controlBytesIn, controlBytesOut, originBytes, peerBytes } = report;
+      const { segments, serviceConnected, uploadBytes, verifiedGroups } = report;
+      report.free();
+      return {
+        badGroups, controlBytesIn, controlBytesOut, originBytes, peerBytes, segments, serviceConnected, uploadBytes, verifiedGroups,
+      };
+    });
+  }
+
+  /** Connections, open and being made. */
+  links(): EngineLink[] {
+    const links = this.#call((peer) =>
+      peer.links().map((report) => {
+        const { link, peer: id, open, rttMs, bytesIn, bytesOut } = report;
+        report.free();
+        return { link, peer: id, open, rttMs, bytesIn, bytesOut };
+      }),
+    );
+    return links ?? [];
+  }
+
+  /** Says goodbye to peers and service, as on `pagehide`. */
+  shutDown(): void {
+    this.#call((peer) => peer.shutDown());
+  }
+
+  /** Ends everything. Loads that are still running have been cancelled before. */
+  destroy(): void {
+    this.shutDown();
+    this.#call((peer) => peer.close());
+    const peer = this.#peer;
+    this.#peer = undefined;
+    try {
+      peer?.free();
+    } catch {
+      // It died on the way, and its memory is of no more use.
+    }
+  }
+
+  #call<T>(act: (peer: Peer) => T): T | undefined {
+    const peer = this.#peer;
+    if (!peer) return undefined;
+    if (panicMessage() !== undefined) return this.#die(panicMessage() ?? '');
+    this.#inside = true;
+    try {
+      return act(peer);
+    } catch (error) {
+      // A refusal is thrown as a text; anything else left the module in an unknown state.
+      if (typeof error === 'string') throw moduleError(error);
+      return this.#die(panicMessage() ?? String(error));
+    } finally {
+      this.#inside = false;
+      this.#tell();
+    }
+  }
+
+  #die(reason: string): undefined {
+    this.#peer = undefined;
+    const message = abandonModule(reason);
+    const loads = [...this.#loads.values(), ...(this.#starting ? [this.#starting] : [])];
+    this.#loads.clear();
+    this.#queue.push(() => this.#listener.died(message));
+    for (const load of new Set(loads)) {
+      load.id = undefined;
+      this.#queue.push(() => void load.fetchPlainly());
+    }
+    return undefined;
+  }
+
+  #tell(): void {
+    if (this.#telling) return;
+    this.#telling = true;
+    try {
+      for (let next = this.#queue.shift(); next; next = this.#queue.shift()) next();
+    } finally {
+      this.#telling = false;
+    }
+  }
+
+  #dispatch(kind: number, id: number, value: unknown): void {
+    // Browsers call back from their own tasks. One that ever did otherwise has to wait.
+    if (this.#inside) queueMicrotask(() => this.#dispatch(kind, id, value));
+    else this.#call((peer) => peer.dispatch(kind, id, value));
+  }
+
+  // Async, so that nothing is ever thrown into the module.
+  async #request(fetch: number, range: string | undefined, fresh: boolean, signal: AbortSignal): Promise<Response> {
+    const load = this.#loads.get(fetch);
+    if (!load) throw new Error('nobody waits for it');
+    const { url, init } = load.request;
+    const headers = new Headers(init.headers);
+    if (range !== undefined) headers.set('range', range);
+    load.transfer.originStarted(performance.now());
+    return plainFetch(url, { ...init, headers, signal, ...(fresh && { cache: 'reload' }) });
+  }
+
+  async #requestSidecar(stream: number, path: string, range: string, signal: AbortSignal): Promise<Response> {
+    const url = this.#listener.sidecarUrl(stream, path);
+    if (!url) throw new Error('not of this stream');
+    return plainFetch(url, { headers: { range }, signal });
+  }
+
+  #finish(fetch: number): Load | undefined {
+    const load = this.#loads.get(fetch);
+    this.#loads.delete(fetch);
+    if (load) load.id = undefined;
+    return load;
+  }
+
+  #hooks(): PeerHooks {
+    const listener = this.#listener;
+    const queue = (tell: () => void) => void this.#queue.push(tell);
+    const now = () => performance.now();
+    return {
+      dispatch: (kind, id, value) => this.#dispatch(kind, id, value),
+      pathReport: (link, report) => listener.pathReport(link, report),
+      started: (fetch) => {
+        if (!this.#starting) return;
+        this.#starting.id = fetch;
+        this.#loads.set(fetch, this.#starting);
+      },
+      request: (fetch, range, fresh, signal) => this.#request(fetch, range, fresh, signal),
+      requestSidecar: (stream, path, range, signal) => this.#requestSidecar(stream, path, range, signal),
+      originHead: (fetch) => this.#loads.get(fetch)?.transfer.originAnswered(now()),
+      originChunk: (fetch, bytes) => {
+        const load = this.#loads.get(fetch);
+        if (!load) return;
+        load.transfer.received(bytes, now());
+        queue(() => listener.chunkDownloaded(load, bytes, undefined));
+      },
+      originEnd: (fetch) => this.#loads.get(fetch)?.transfer.originEnded(now()),
+      delivered: (fetch, status, bytes, verified, originBytes, peerBytes, tookMs, peers) => {
+        const load = this.#finish(fetch);
+        if (!load) return;
+        this.throughput.add(load.transfer);
+        const buffer = bytes as Uint8Array<ArrayBuffer>;
+        const delivered: Delivered = { kind: 'delivered', status, bytes: buffer, verified, originBytes, peerBytes, peers, tookMs };
+        queue(() => {
+          load.finish(delivered);
+          listener.delivered(load, delivered);
+        });
+      },
+      failed: (fetch, code, status) => {
+        const load = this.#finish(fetch);
+        if (!load) return;
+        // Too many fetches of this segment already share one transfer: this one goes alone.
+        if (code === 'cancelled') queue(() => void load.fetchPlainly());
+        else queue(() => load.finish({ kind: 'failed', code, status }));
+      },
+      peerChunk: (fetch, bytes, peer) => {
+        const load = this.#loads.get(fetch);
+        if (!load) return;
+        load.transfer.received(bytes, now());
+        queue(() => listener.chunkDownloaded(load, bytes, peer));
+      },
+      uploaded: (bytes, peer) => queue(() => listener.uploaded(bytes, peer)),
+      peerConnected: (link, peer) => queue(() => listener.peerConnected(link, peer)),
+      peerClosed: (link, peer, reason) => queue(() => listener.peerClosed(link, peer, reason)),
+      peerBanned: (peer, reason) => queue(() => listener.peerBanned(peer, reason)),
+      mismatch: (fetch) => {
+        const load = this.#loads.get(fetch);
+        if (load) queue(() => listener.mismatch(load));
+      },
+      population: (stream, viewers) => queue(() => listener.population(stream, viewers)),
+      serviceReady: (peer) => queue(() => listener.serviceReady(peer)),
+      serviceLost: () => queue(() => listener.serviceLost()),
+    };
+  }
+}

@@ -1,0 +1,163 @@
+/** A swarm and a player, joined: which fragments are shared, when they are needed, and how it all ends. */
+
+import type Hls from 'hls.js';
+import type { FragmentLoaderContext, HlsConfig } from 'hls.js';
+import { deadlineBeforePlaybackMs, deadlineMs } from './hls-deadline.js';
+import { makeLoaderClass, type FragmentLoaderClass } from './hls-loader.js';
+import { absoluteUrl } from './keys.js';
+import type { Load, LoadRequest } from './load.js';
+import type { Session } from './session.js';
+import type { TransferListener } from './transfer.js';
+
+/**
+ * Forward buffer of a player whose page has no wish of its own, seconds. hls.js would take 60 MB, minutes of most streams:
+ * a viewer who leaves would have fetched them for nobody, and one who stays too early for anyone to have them.
+ */
+const BUFFER = { maxBufferLength: 20, maxMaxBufferLength: 30 } as const;
+
+const MEDIA_EVENTS = ['pause', 'play', 'playing', 'ratechange', 'seeked', 'seeking', 'waiting'] as const;
+
+/** A loader that may have a fragment on its way. @internal */
+export interface PendingLoader {
+  readonly pending: { context: FragmentLoaderContext; load: Load } | undefined;
+}
+
+/** See the module documentation. @internal */
+export class Attachment {
+  /** Loaders with a fragment on its way. */
+  readonly loaders = new Set<PendingLoader>();
+  readonly #session: Session;
+  readonly #hls: Hls;
+  readonly #undo: (() => void)[] = [];
+  #media: HTMLMediaElement | undefined;
+  #unlistenMedia: (() => void) | undefined;
+  #playlist: string | undefined;
+  #hasPlayed = false;
+  /** Where the first fragment begins, seconds. */
+  #firstStart: number | undefined;
+
+  constructor(session: Session, hls: Hls) {
+    this.#session = session;
+    this.#hls = hls;
+    this.#undo.push(session.onEnd(() => this.detach()));
+    this.#takeLoader();
+    this.#lowerBuffer();
+    this.#listen();
+    if (hls.url) this.#open(hls.url);
+    if (hls.media) this.#listenMedia(hls.media);
+  }
+
+  /** Gives the player back as it was. */
+  detach(): void {
+    for (const undo of this.#undo.splice(0)) undo();
+    this.#unlistenMedia?.();
+    this.#close();
+  }
+
+  /** Whether a fragment may come from peers: a whole main or audio segment of a stream that is open, or its init segment. */
+  handles({ part, frag, url }: FragmentLoaderContext): boolean {
+    if (part !== null || this.#playlist === undefined) return false;
+    return (frag.type === 'main' || frag.type === 'audio') && this.#session.shares(absoluteUrl(url), this.#playlist);
+  }
+
+  /** Starts to fetch a fragment. */
+  load(request: LoadRequest, listener: TransferListener): Load {
+    return this.#session.load({ ...request, playlist: this.#playlist }, listener) ?? this.#session.loadPlainly(request, listener);
+  }
+
+  /** Milliseconds until a fragment is needed. */
+  deadlineMs({ frag }: FragmentLoaderContext): number {
+    if (this.#hasPlayed) return deadlineMs(frag, this.#media);
+    if (frag.sn !== 'initSegment') this.#firstStart ??= frag.start;
+    return deadlineBeforePlaybackMs(frag, this.#firstStart ?? frag.start);
+  }
+
+  /** Bytes a millisecond that fragments come with, as far as that is known here or to hls.js. */
+  get bytesPerMs(): number {
+    return this.#session.bytesPerMs ?? this.#hls.bandwidthEstimate / 8000;
+  }
+
+  #takeLoader(): void {
+    const { config } = this.#hls;
+    const { fLoader } = config;
+    const ours = makeLoaderClass(this, fLoader ?? (config.loader as FragmentLoaderClass));
+    config.fLoader = ours;
+    this.#undo.push(() => {
+      if (config.fLoader !== ours) return;
+      if (fLoader) config.fLoader = fLoader;
+      else delete config.fLoader;
+    });
+  }
+
+  #lowerBuffer(): void {
+    const { config, userConfig } = this.#hls;
+    const wishes: Partial<HlsConfig> = userConfig;
+    const { maxBufferLength, maxMaxBufferLength, maxBufferSize } = wishes;
+    if (maxBufferLength !== undefined || maxMaxBufferLength !== undefined || maxBufferSize !== undefined) return;
+    for (const option of ['maxBufferLength', 'maxMaxBufferLength'] as const) {
+      const before = config[option];
+      const lowered = Math.min(before, BUFFER[option]);
+      config[option] = lowered;
+      this.#undo.push(() => {
+        if (config[option] === lowered) config[option] = before;
+      });
+    }
+  }
+
+  #listen(): void {
+    const hls = this.#hls;
+    // The class is the page's own copy of hls.js: this package imports none.
+    const { Events } = hls.constructor as typeof Hls;
+    const on = <E extends Parameters<Hls['on']>[0]>(event: E, listener: Parameters<typeof hls.on<E>>[1]): void => {
+      hls.on(event, listener);
+      this.#undo.push(() => hls.off(event, listener));
+    };
+    on(Events.MANIFEST_LOADING, (_event, { url }) => this.#open(url));
+    // After redirects it may be another one, and segments are relative to that.
+    on(Events.MANIFEST_LOADED, (_event, { url }) => this.#open(url));
+    on(Events.MEDIA_ATTACHED, (_event, { media }) => this.#listenMedia(media));
+    on(Events.MEDIA_DETACHED, () => this.#unlistenMedia?.());
+    on(Events.DESTROYING, () => this.detach());
+  }
+
+  #open(url: string): void {
+    const playlist = absoluteUrl(url);
+    playlist.hash = '';
+    if (playlist.href === this.#playlist) return;
+    this.#close();
+    this.#hasPlayed = false;
+    this.#firstStart = undefined;
+    this.#playlist = playlist.href;
+    // The session has told of a failure in an event; playback goes on over HTTP.
+    this.#session.open(playlist.href).catch(() => undefined);
+  }
+
+  #close(): void {
+    if (this.#playlist !== undefined) this.#session.close(this.#playlist);
+    this.#playlist = undefined;
+  }
+
+  #listenMedia(media: HTMLMediaElement): void {
+    this.#unlistenMedia?.();
+    this.#media = media;
+    const played = () => {
+      if (media.paused || media.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return;
+      this.#hasPlayed = true;
+      this.#session.firstFrame();
+    };
+    const moved = () => this.#moveDeadlines();
+    media.addEventListener('playing', played);
+    for (const event of MEDIA_EVENTS) media.addEventListener(event, moved);
+    this.#unlistenMedia = () => {
+      media.removeEventListener('playing', played);
+      for (const event of MEDIA_EVENTS) media.removeEventListener(event, moved);
+      this.#media = undefined;
+      this.#unlistenMedia = undefined;
+    };
+    if (media.currentTime > 0) played();
+  }
+
+  #moveDeadlines(): void {
+    for (const { pending } of [...this.loaders]) pending?.load.setDeadline(this.deadlineMs(pending.context));
+  }
+}

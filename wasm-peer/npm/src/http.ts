@@ -1,0 +1,40 @@
+/** Plain HTTP: what a page gets without peers. */
+
+/** Options of `Tabswarm.fetch`: those of `fetch`, and when the bytes are needed. */
+export interface TabswarmRequestInit extends RequestInit {
+  /**
+   * Milliseconds from now until the player needs the bytes; 0 is at once.
+   * @default 2000
+   */
+  deadlineMs?: number;
+  /**
+   * URL of the master playlist of the stream that the segment belongs to, where several are open.
+   * @default the open stream whose directory the URL is in, or the one opened last
+   */
+  playlist?: string;
+}
+
+/** The options that `fetch` knows. @internal */
+export function plainInit(init: TabswarmRequestInit): RequestInit {
+  const { deadlineMs: _deadlineMs, playlist: _playlist, ...plain } = init;
+  return plain;
+}
+
+/** `fetch`, as the page has it now. @internal */
+export function plainFetch(input: string | URL, init: RequestInit): Promise<Response> {
+  return globalThis.fetch(input, init);
+}
+
+const NULL_BODY_STATUSES: ReadonlySet<number> = new Set([204, 205, 304]);
+
+/** What a finished fetch becomes for the page. @internal */
+export function makeResponse(url: string, status: number, bytes: Uint8Array<ArrayBuffer>, start: number | undefined): Response {
+  const headers = new Headers({ 'content-length': String(bytes.length), 'content-type': 'application/octet-stream' });
+  if (status === 206 && start !== undefined && bytes.length > 0) {
+    headers.set('content-range', `bytes ${start}-${start + bytes.length - 1}/*`);
+  }
+  const response = new Response(NULL_BODY_STATUSES.has(status) ? null : bytes, { status, headers });
+  // A constructed response has no URL of its own.
+  Object.defineProperty(response, 'url', { value: url });
+  return response;
+}

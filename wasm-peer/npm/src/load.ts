@@ -1,0 +1,129 @@
+/** One segment on its way: asked of the peers' engine, or of the origin alone where there is no engine. */
+
+import { plainFetch } from './http.js';
+import type { ByteRange } from './keys.js';
+import { Transfer, type TransferListener } from './transfer.js';
+
+/** What is to be fetched. @internal */
+export interface LoadRequest {
+  readonly url: URL;
+  /** The bytes of the file that are the segment; all without one. */
+  readonly range: ByteRange | undefined;
+  /** How the origin is asked: headers without `Range`, credentials, mode. */
+  readonly init: RequestInit;
+  /** Milliseconds from now until the bytes are needed. */
+  readonly deadlineMs: number | undefined;
+  /** URL of the stream's master playlist, where the caller knows it. */
+  readonly playlist?: string | undefined;
+}
+
+/** A segment. @internal */
+export interface Delivered {
+  readonly kind: 'delivered';
+  readonly status: number;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly verified: boolean;
+  readonly originBytes: number;
+  readonly peerBytes: number;
+  readonly peers: readonly string[];
+  readonly tookMs: number;
+}
+
+/** No segment; `status` is 0 unless the origin answered with one. @internal */
+export interface Failed {
+  readonly kind: 'failed';
+  readonly code: string;
+  readonly status: number;
+}
+
+/** Nobody waits for it any more. @internal */
+export interface Aborted {
+  readonly kind: 'aborted';
+  readonly reason: unknown;
+}
+
+/** How a load ends. @internal */
+export type Outcome = Delivered | Failed | Aborted;
+
+/** What carries a load out. @internal */
+export interface Carrier {
+  cancel(load: Load): void;
+  setDeadline(load: Load, deadlineMs: number): void;
+}
+
+/** A fetch of one segment. Its outcome never rejects. @internal */
+export class Load {
+  readonly request: LoadRequest;
+  readonly transfer: Transfer;
+  readonly outcome: Promise<Outcome>;
+  /** The engine's number for it, while the engine carries it out. */
+  id: number | undefined;
+  readonly #carrier: Carrier;
+  readonly #startedMs = performance.now();
+  readonly #abort = new AbortController();
+  #deadlineAtMs: number | undefined;
+  #settle!: (outcome: Outcome) => void;
+  #done = false;
+
+  constructor(request: LoadRequest, carrier: Carrier, listener?: TransferListener) {
+    this.request = request;
+    this.transfer = new Transfer(listener);
+    this.#carrier = carrier;
+    if (request.deadlineMs !== undefined) this.#deadlineAtMs = this.#startedMs + request.deadlineMs;
+    this.outcome = new Promise((resolve) => (this.#settle = resolve));
+  }
+
+  /** Whether the outcome is known. */
+  get done(): boolean {
+    return this.#done;
+  }
+
+  /** Milliseconds from now until the bytes are needed. */
+  get deadlineMs(): number | undefined {
+    return this.#deadlineAtMs === undefined ? undefined : Math.max(0, this.#deadlineAtMs - performance.now());
+  }
+
+  /** Moves the deadline to so many milliseconds from now. */
+  setDeadline(deadlineMs: number): void {
+    this.#deadlineAtMs = performance.now() + deadlineMs;
+    if (!this.#done) this.#carrier.setDeadline(this, deadlineMs);
+  }
+
+  /** Gives it up. */
+  cancel(reason: unknown): void {
+    if (this.#done) return;
+    this.finish({ kind: 'aborted', reason });
+    this.#carrier.cancel(this);
+    this.#abort.abort();
+  }
+
+  /** Sets the outcome; only the first counts. */
+  finish(outcome: Outcome): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#settle(outcome);
+  }
+
+  /** Fetches it from the origin alone, as a player without this package would. */
+  async fetchPlainly(): Promise<void> {
+    const { url, range, init } = this.request;
+    const headers = new Headers(init.headers);
+    if (range) headers.set('range', `bytes=${range.start}-${range.end - 1}`);
+    const { transfer } = this;
+    transfer.originStarted(performance.now());
+    try {
+      const response = await plainFetch(url, { ...init, headers, signal: this.#abort.signal });
+      transfer.originAnswered(performance.now());
+      if (!response.ok) return this.finish({ kind: 'failed', code: 'status', status: response.status });
+      const bytes = new Uint8Array(await response.arrayBuffer());
+      transfer.received(bytes.length, performance.now());
+      const tookMs = performance.now() - this.#startedMs;
+      const { status } = response;
+      this.finish({ kind: 'delivered', status, bytes, verified: false, originBytes: bytes.length, peerBytes: 0, peers: [], tookMs });
+    } catch {
+      this.finish({ kind: 'failed', code: 'network', status: 0 });
+    } finally {
+      transfer.originEnded(performance.now());
+    }
+  }
+}

@@ -1,0 +1,170 @@
+/** The options of `Tabswarm.create`, checked before anything is started. */
+
+import { TabswarmError } from './errors.js';
+
+/** Options of `Tabswarm.create`. Each has a default; without `signaling` there are no peers. */
+export interface TabswarmOptions {
+  /**
+   * Address of the service, `ws:` or `wss:`. Without one nothing is shared and segments come over plain HTTP.
+   * @default undefined
+   */
+  signaling?: string;
+  /**
+   * Name of the stream: viewers of one name share. In `signed` mode the manifest names the stream, and this pins that name.
+   * @default path of the master playlist, without host and query
+   */
+  stream?: string;
+  /**
+   * Where the roots come from that segments are checked against: a manifest with the publisher's signature, the same file
+   * unsigned from the page's own origin or over https, or the service, which fetches segments itself.
+   * @default 'signed' if `publisherKey` is set, else 'attested'
+   */
+  roots?: 'signed' | 'origin' | 'attested';
+  /**
+   * The publisher's Ed25519 public key, 64 hexadecimal digits, as `tabswarm publish` prints it.
+   * @default undefined
+   */
+  publisherKey?: string;
+  /**
+   * URL of the manifest in `signed` and `origin` mode, absolute or relative to the page.
+   * @default the master playlist's URL with `.tabswarm` behind its path, the query kept
+   */
+  manifest?: string;
+  /**
+   * What becomes of origin bytes that contradict the publisher's signature twice.
+   * @default 'refuse'
+   */
+  signedMismatch?: 'refuse' | 'deliver';
+  /**
+   * `manual`: no connection to peers or service is made before `enable()`.
+   * @default 'auto'
+   */
+  consent?: 'auto' | 'manual';
+  /**
+   * `playback` connects to peers at the first frame, or earlier if the first segment is slow; `economy` connects at once,
+   * which saves the most bytes at the origin.
+   * @default 'playback'
+   */
+  start?: 'playback' | 'economy';
+  /**
+   * STUN and TURN servers.
+   * @default what the service says
+   */
+  iceServers?: RTCIceServer[];
+  /**
+   * The path part of a segment's key, for URLs whose path differs between viewers; `undefined` keeps the default. It must
+   * be the same for every viewer, and hold no token.
+   * @default the URL's path, relative to the master playlist's directory
+   */
+  segmentKey?: (url: URL) => string | undefined;
+  /**
+   * Most bytes of verified segments that are kept for peers and for playing again.
+   * @default 134217728 (128 MiB)
+   */
+  cacheLimitBytes?: number;
+  /**
+   * Access token for the service, where it wants one; at most 4096 bytes.
+   * @default undefined
+   */
+  token?: string;
+  /**
+   * Where the wasm module is, for bundlers that move it.
+   * @default tabswarm_bg.wasm beside this package's files
+   */
+  wasmUrl?: string | URL;
+}
+
+/** Options with their defaults filled in. @internal */
+export interface ResolvedOptions {
+  readonly signaling: string | undefined;
+  readonly stream: string | undefined;
+  readonly roots: 'signed' | 'origin' | 'attested';
+  readonly publisherKey: string | undefined;
+  readonly manifest: string | undefined;
+  readonly signedMismatch: 'refuse' | 'deliver';
+  readonly consent: 'auto' | 'manual';
+  readonly start: 'playback' | 'economy';
+  readonly iceServers: RTCIceServer[] | undefined;
+  readonly segmentKey: ((url: URL) => string | undefined) | undefined;
+  readonly cacheLimitBytes: number;
+  readonly token: string | undefined;
+  readonly wasmUrl: string | URL | undefined;
+}
+
+const DEFAULT_CACHE_LIMIT_BYTES = 128 * 1024 * 1024;
+const MAX_TEXT_BYTES = 1024;
+const MAX_TOKEN_BYTES = 4096;
+const KNOWN: ReadonlySet<string> = new Set<keyof TabswarmOptions>([
+  'signaling', 'stream', 'roots', 'publisherKey', 'manifest', 'signedMismatch', 'consent', 'start', 'iceServers',
+  'segmentKey', 'cacheLimitBytes', 'token', 'wasmUrl',
+]);
+
+function refuse(option: string, problem: string): never {
+  throw new TabswarmError('invalid-option', `option ${option}: ${problem}`);
+}
+
+function text(option: string, value: unknown, maxBytes: number): string | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value !== 'string' || value === '') refuse(option, 'a text that is not empty is expected');
+  if (new TextEncoder().encode(value).length > maxBytes) refuse(option, `longer than ${maxBytes} bytes`);
+  return value;
+}
+
+function choice<T extends string>(option: string, value: unknown, choices: readonly T[], fallback: T): T {
+  if (value === undefined) return fallback;
+  const found = choices.find((one) => one === value);
+  return found ?? refuse(option, `one of ${choices.map((one) => `'${one}'`).join(', ')} is expected`);
+}
+
+function serviceUrl(value: unknown): string | undefined {
+  const address = text('signaling', value, MAX_TEXT_BYTES);
+  if (address === undefined) return undefined;
+  let url: URL;
+  try {
+    url = new URL(address);
+  } catch {
+    return refuse('signaling', 'not a URL');
+  }
+  if (url.protocol !== 'ws:' && url.protocol !== 'wss:') refuse('signaling', 'a ws: or wss: URL is expected');
+  if (url.hash !== '') refuse('signaling', 'a WebSocket URL has no fragment');
+  return url.href;
+}
+
+function limit(value: unknown): number {
+  if (value === undefined) return DEFAULT_CACHE_LIMIT_BYTES;
+  const usable = typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+  return usable ? value : refuse('cacheLimitBytes', 'a whole number of bytes is expected');
+}
+
+/** Checks options and fills in their defaults. @throws TabswarmError `invalid-option` @internal */
+export function resolveOptions(options: TabswarmOptions): ResolvedOptions {
+  if (typeof options !== 'object' || options === null) refuse('(all)', 'an object is expected');
+  for (const option of Object.keys(options)) if (!KNOWN.has(option)) refuse(option, 'there is none of this name');
+  const publisherKey = text('publisherKey', options.publisherKey, 64)?.toLowerCase();
+  if (publisherKey !== undefined && !/^[0-9a-f]{64}$/.test(publisherKey)) {
+    refuse('publisherKey', '64 hexadecimal digits are expected');
+  }
+  const roots = choice(
+    'roots', options.roots, ['signed', 'origin', 'attested'], publisherKey === undefined ? 'attested' : 'signed',
+  );
+  if (roots === 'signed' && publisherKey === undefined) refuse('publisherKey', "roots: 'signed' needs it");
+  if (roots !== 'signed' && publisherKey !== undefined) refuse('publisherKey', `roots: '${roots}' does not use it`);
+  const { iceServers, segmentKey, wasmUrl } = options;
+  if (iceServers !== undefined && !Array.isArray(iceServers)) refuse('iceServers', 'a list is expected');
+  if (segmentKey !== undefined && typeof segmentKey !== 'function') refuse('segmentKey', 'a function is expected');
+  return {
+    signaling: serviceUrl(options.signaling),
+    stream: text('stream', options.stream, MAX_TEXT_BYTES),
+    roots,
+    publisherKey,
+    manifest: text('manifest', options.manifest, 8192),
+    signedMismatch: choice('signedMismatch', options.signedMismatch, ['refuse', 'deliver'], 'refuse'),
+    consent: choice('consent', options.consent, ['auto', 'manual'], 'auto'),
+    start: choice('start', options.start, ['playback', 'economy'], 'playback'),
+    iceServers,
+    segmentKey,
+    cacheLimitBytes: limit(options.cacheLimitBytes),
+    token: text('token', options.token, MAX_TOKEN_BYTES),
+    wasmUrl,
+  };
+}

@@ -1,0 +1,319 @@
+/** What stands behind a `Tabswarm`: engine, streams and counters, and plain HTTP where there is no engine. */
+
+import { Engine, type EngineLink, type EngineListener } from './engine.js';
+import { TabswarmError } from './errors.js';
+import type { TabswarmEventDetail, TabswarmEventMap } from './events.js';
+import { absoluteUrl } from './keys.js';
+import { Load, type Carrier, type Delivered, type LoadRequest } from './load.js';
+import { isSupported, loadModule, type Module } from './module.js';
+import type { ResolvedOptions } from './options.js';
+import { readPath, UNKNOWN_PATH, type Path } from './paths.js';
+import { RateMeter } from './rates.js';
+import type { TabswarmMode, TabswarmPeer, TabswarmStats } from './stats.js';
+import { Streams, type OpenStream } from './streams.js';
+import { Throughput, type TransferListener } from './transfer.js';
+
+/** A segment waits no longer than this for its stream to be joined; then it comes over plain HTTP. Milliseconds. */
+const JOIN_PATIENCE_MS = 1000;
+/** Connections' paths are looked up at most this often. Milliseconds. */
+const PATH_INTERVAL_MS = 1000;
+
+/** How a session tells its page what happens. @internal */
+export type Emit = <K extends keyof TabswarmEventMap>(type: K, detail: TabswarmEventDetail<K>) => void;
+
+const NO_CARRIER: Carrier = { cancel: () => undefined, setDeadline: () => undefined };
+
+/** See the module documentation. @internal */
+export class Session {
+  readonly options: ResolvedOptions;
+  readonly #emit: Emit;
+  readonly #loads = new Set<Load>();
+  readonly #endings = new Set<() => void>();
+  readonly #paths = new Map<number, Path>();
+  readonly #rates = new Map<number, RateMeter>();
+  readonly #plainThroughput = new Throughput();
+  #engine: Engine | undefined;
+  #streams: Streams | undefined;
+  #p2p: boolean;
+  #destroyed = false;
+  #peerId: string | null = null;
+  #serviceReady = false;
+  #pathsAtMs = -Infinity;
+
+  constructor(options: ResolvedOptions, emit: Emit) {
+    this.options = options;
+    this.#emit = emit;
+    this.#p2p = options.consent === 'auto';
+  }
+
+  /** Starts the engine where there can be one. Never rejects: without an engine it is HTTP. */
+  async start(): Promise<void> {
+    const { signaling } = this.options;
+    if (signaling === undefined) return;
+    try {
+      if (!isSupported()) throw new TabswarmError('unsupported', 'no WebAssembly or WebRTC here');
+      const module = await loadModule(this.options.wasmUrl);
+      if (!this.#destroyed) this.#startEngine(module, signaling);
+    } catch (error) {
+      // Listeners are added to what `create` returns: they are to hear of it.
+      setTimeout(() => this.#fail(error), 0);
+    }
+  }
+
+  #startEngine(module: Module, signaling: string): void {
+    const { token, cacheLimitBytes, start, signedMismatch, iceServers } = this.options;
+    const options = {
+      seed: crypto.getRandomValues(new Uint8Array(32)),
+      signaling,
+      cacheLimitBytes,
+      economy: start === 'economy',
+      p2p: this.#p2p,
+      deliverSignedMismatch: signedMismatch === 'deliver',
+      ...(token !== undefined && { token }),
+      ...(iceServers && { iceServers }),
+    };
+    const engine = new Engine(module, options, this.#listener());
+    this.#engine = engine;
+    this.#streams = new Streams(engine, this.options);
+    const goodbye = (event: Event) => {
+      if (!(event as PageTransitionEvent).persisted) engine.shutDown();
+    };
+    globalThis.addEventListener?.('pagehide', goodbye);
+    this.#endings.add(() => globalThis.removeEventListener?.('pagehide', goodbye));
+  }
+
+  get mode(): TabswarmMode {
+    if (!this.#engine?.alive || this.#destroyed) return 'http';
+    return this.#p2p ? 'p2p' : 'off';
+  }
+
+  /** Bytes a millisecond that segments came with, or undefined before the first. */
+  get bytesPerMs(): number | undefined {
+    return (this.#engine?.throughput ?? this.#plainThroughput).bytesPerMs;
+  }
+
+  /** Joins a stream. @throws TabswarmError; its segments then come over HTTP */
+  async open(playlistUrl: string): Promise<void> {
+    if (this.#destroyed) throw new TabswarmError('destroyed', 'this instance was destroyed');
+    const playlist = absoluteUrl(playlistUrl);
+    playlist.hash = '';
+    try {
+      await this.#streams?.open(playlist).ready;
+    } catch (error) {
+      this.#fail(error);
+      throw error;
+    }
+  }
+
+  /** Leaves a stream. */
+  close(playlistUrl: string): void {
+    this.#streams?.close(absoluteUrl(playlistUrl));
+  }
+
+  /** Whether a segment would come through the engine. */
+  shares(segment: URL, playlist?: string): boolean {
+    return this.#sharedStream(segment, playlist) !== undefined;
+  }
+
+  #sharedStream(segment: URL, playlist: string | undefined): OpenStream | undefined {
+    if (!this.#engine?.alive || this.#destroyed) return undefined;
+    const stream = this.#streams?.find(segment, playlist);
+    // A stream that could not be joined: the page's own requests do better than ours.
+    return stream?.settled && stream.place === undefined ? undefined : stream;
+  }
+
+  /** Fetches a segment through the engine; undefined if it is of no open stream. */
+  load(request: LoadRequest, listener?: TransferListener): Load | undefined {
+    const engine = this.#engine;
+    const stream = this.#sharedStream(request.url, request.playlist);
+    if (!engine || !stream) return undefined;
+    const load = new Load(request, engine, listener);
+    this.#loads.add(load);
+    void load.outcome.then(() => this.#loads.delete(load));
+    if (stream.place !== undefined) this.#fetch(load, stream);
+    else void this.#fetchWhenJoined(load, stream);
+    return load;
+  }
+
+  /** Fetches a segment from the origin alone. */
+  loadPlainly(request: LoadRequest, listener?: TransferListener): Load {
+    const load = new Load(request, NO_CARRIER, listener);
+    void load.fetchPlainly().then(() => this.#plainThroughput.add(load.transfer));
+    return load;
+  }
+
+  async #fetchWhenJoined(load: Load, stream: OpenStream): Promise<void> {
+    if (!stream.settled) {
+      const patience = new Promise<void>((resolve) => setTimeout(resolve, JOIN_PATIENCE_MS));
+      await Promise.race([stream.ready.catch(() => undefined), patience]);
+    }
+    this.#fetch(load, stream);
+  }
+
+  #fetch(load: Load, stream: OpenStream): void {
+    if (load.done) return;
+    const { url } = load.request;
+    const { place } = stream;
+    if (place === undefined || !this.#engine?.alive) return void load.fetchPlainly();
+    try {
+      const path = this.options.segmentKey?.(new URL(url));
+      if (path === undefined) this.#engine.fetch(load, place, stream.playlist.pathname, url.pathname);
+      else this.#engine.fetch(load, place, undefined, path);
+    } catch (error) {
+      void load.fetchPlainly();
+      this.#fail(error);
+    }
+  }
+
+  firstFrame(): void {
+    this.#engine?.firstFrame();
+  }
+
+  setP2p(on: boolean): void {
+    if (this.#p2p === on || this.#destroyed) return;
+    this.#p2p = on;
+    if (!this.#engine?.alive) return;
+    this.#engine.setP2p(on);
+    this.#emit('state', { mode: this.mode });
+  }
+
+  /** Calls a function when this session ends; the result takes that back. */
+  onEnd(end: () => void): () => void {
+    this.#endings.add(end);
+    return () => this.#endings.delete(end);
+  }
+
+  destroy(): void {
+    if (this.#destroyed) return;
+    for (const end of [...this.#endings]) end();
+    this.#endings.clear();
+    this.#destroyed = true;
+    const reason = new TabswarmError('destroyed', 'this instance was destroyed');
+    for (const load of [...this.#loads]) load.cancel(reason);
+    this.#engine?.destroy();
+  }
+
+  stats(): TabswarmStats {
+    const engine = this.#engine;
+    const report = engine?.report();
+    const { originBytes = 0, peerBytes = 0 } = report ?? {};
+    return {
+      mode: this.mode,
+      peerId: this.#peerId,
+      viewers: this.#streams?.viewers ?? 0,
+      signaling: this.#signaling(report?.serviceConnected ?? false),
+      originBytes,
+      peerBytes,
+      uploadBytes: report?.uploadBytes ?? 0,
+      controlBytesIn: report?.controlBytesIn ?? 0,
+      controlBytesOut: report?.controlBytesOut ?? 0,
+      verifiedGroups: report?.verifiedGroups ?? 0,
+      badGroups: report?.badGroups ?? 0,
+      offload: peerBytes > 0 ? peerBytes / (peerBytes + originBytes) : 0,
+      wasmMemoryBytes: engine?.memoryBytes ?? 0,
+      segments: report?.segments ?? 0,
+      peers: engine ? this.#peers(engine) : [],
+    };
+  }
+
+  #signaling(connected: boolean): TabswarmStats['signaling'] {
+    if (this.mode !== 'p2p') return 'off';
+    if (this.#serviceReady) return 'open';
+    return connected ? 'connecting' : 'closed';
+  }
+
+  #peers(engine: Engine): TabswarmPeer[] {
+    const nowMs = performance.now();
+    const links = engine.links();
+    if (nowMs - this.#pathsAtMs >= PATH_INTERVAL_MS) {
+      this.#pathsAtMs = nowMs;
+      this.#forgetLinks(links);
+      engine.pollPaths();
+    }
+    return links.map(({ link, peer, open, rttMs, bytesIn, bytesOut }) => {
+      const path = this.#paths.get(link) ?? UNKNOWN_PATH;
+      const rates = this.#rates.get(link) ?? new RateMeter();
+      this.#rates.set(link, rates);
+      rates.update(bytesIn, bytesOut, nowMs);
+      return {
+        id: peer,
+        state: open ? 'open' : 'connecting',
+        localCandidate: path.local,
+        remoteCandidate: path.remote,
+        rttMs: path.rttMs ?? rttMs ?? null,
+        bytesIn,
+        bytesOut,
+        rateInBps: rates.inBps,
+        rateOutBps: rates.outBps,
+      };
+    });
+  }
+
+  #forgetLinks(links: readonly EngineLink[]): void {
+    const kept = new Set(links.map(({ link }) => link));
+    for (const known of [this.#paths, this.#rates]) {
+      for (const link of known.keys()) if (!kept.has(link)) known.delete(link);
+    }
+  }
+
+  #fail(error: unknown): void {
+    const known = error instanceof TabswarmError;
+    this.#emit('error', { error: known ? error : new TabswarmError('module-failed', String(error), { cause: error }) });
+  }
+
+  #listener(): EngineListener {
+    const emit = this.#emit;
+    return {
+      sidecarUrl: (place, path) => this.#streams?.sidecarUrl(place, path),
+      chunkDownloaded: ({ request }, bytes, peer) => {
+        const { href: url } = request.url;
+        if (peer === undefined) emit('chunk-downloaded', { url, bytes, source: 'origin' });
+        else emit('chunk-downloaded', { url, bytes, source: 'peer', peer });
+      },
+      delivered: ({ request }, delivered) => emit('segment-loaded', segmentLoaded(request.url.href, delivered)),
+      died: (reason) => {
+        emit('error', { error: new TabswarmError('module-failed', reason) });
+        emit('state', { mode: this.mode });
+      },
+      mismatch: ({ request }) => emit('origin-mismatch', { url: request.url.href }),
+      pathReport: (link, report) => void this.#paths.set(link, readPath(report)),
+      peerBanned: (peer, reason) => emit('peer-banned', { peer, reason }),
+      peerClosed: (link, peer, reason) => {
+        this.#paths.delete(link);
+        this.#rates.delete(link);
+        emit('peer-close', { peer, reason });
+      },
+      peerConnected: (_link, peer) => {
+        this.#pathsAtMs = -Infinity;
+        emit('peer-connect', { peer });
+      },
+      population: (place, viewers) => {
+        const stream = this.#streams?.at(place);
+        if (stream) stream.viewers = viewers;
+        emit('population', { viewers });
+      },
+      serviceLost: () => {
+        this.#serviceReady = false;
+        emit('signaling-close', {});
+      },
+      serviceReady: (peer) => {
+        this.#peerId = peer;
+        this.#serviceReady = true;
+        emit('signaling-open', {});
+      },
+      uploaded: (bytes, peer) => emit('chunk-uploaded', { bytes, peer }),
+    };
+  }
+}
+
+function segmentLoaded(url: string, delivered: Delivered): TabswarmEventDetail<'segment-loaded'> {
+  return {
+    url,
+    bytes: delivered.bytes.length,
+    fromOrigin: delivered.originBytes,
+    fromPeers: delivered.peerBytes,
+    delivery: delivered.verified ? 'verified' : 'origin-whole',
+    durationMs: delivered.tookMs,
+    peers: delivered.peers,
+  };
+}

@@ -1,0 +1,59 @@
+/** What `Tabswarm.stats()` tells. */
+
+/** `p2p`: segments are shared; `off`: P2P is switched off or waits for consent; `http`: it can't be had here. */
+export type TabswarmMode = 'p2p' | 'http' | 'off';
+
+/** An ICE candidate's type (RFC 8445), or null while it is not known. */
+export type CandidateType = 'host' | 'srflx' | 'prflx' | 'relay' | null;
+
+/** A connection to another viewer. */
+export interface TabswarmPeer {
+  /** 64 hexadecimal digits, different in every session. */
+  readonly id: string;
+  readonly state: 'connecting' | 'open' | 'closed';
+  /** Candidate of the pair in use at this end. */
+  readonly localCandidate: CandidateType;
+  /** Candidate of the pair in use at the other end. */
+  readonly remoteCandidate: CandidateType;
+  /** Round-trip time in milliseconds, once it was measured. */
+  readonly rttMs: number | null;
+  /** Segment bytes received. */
+  readonly bytesIn: number;
+  /** Segment bytes sent. */
+  readonly bytesOut: number;
+  /** Segment bytes received a second, over the last seconds. */
+  readonly rateInBps: number;
+  /** Segment bytes sent a second, over the last seconds. */
+  readonly rateOutBps: number;
+}
+
+/** Counters since `create`, and what is so now. All zero in mode `http`, where segments don't pass through here. */
+export interface TabswarmStats {
+  readonly mode: TabswarmMode;
+  /** This viewer's id for the session, once the service accepted it. */
+  readonly peerId: string | null;
+  /** Viewers of the open streams, this one included, as the service said last; 0 while it is not known. */
+  readonly viewers: number;
+  readonly signaling: 'off' | 'connecting' | 'open' | 'closed';
+  /** Segment bytes from the origin. */
+  readonly originBytes: number;
+  /** Segment bytes from peers. */
+  readonly peerBytes: number;
+  /** Segment bytes given to peers. */
+  readonly uploadBytes: number;
+  /** Bytes received on control channels and from the service. */
+  readonly controlBytesIn: number;
+  /** Bytes sent on control channels and to the service. */
+  readonly controlBytesOut: number;
+  /** Groups of 16 KiB that were checked against a root and kept. */
+  readonly verifiedGroups: number;
+  /** Groups that failed the check and were thrown away. */
+  readonly badGroups: number;
+  /** Share of the segment bytes that came from peers, 0 to 1. */
+  readonly offload: number;
+  /** Memory of the wasm module in bytes; segments are not in it. */
+  readonly wasmMemoryBytes: number;
+  /** Segments that were delivered. */
+  readonly segments: number;
+  readonly peers: readonly TabswarmPeer[];
+}

@@ -1,0 +1,135 @@
+/** The streams of a session: joined, with their manifests, and found again by a segment's URL. */
+
+import type { Engine, EngineRoots } from './engine.js';
+import { TabswarmError } from './errors.js';
+import { plainFetch } from './http.js';
+import { absoluteUrl, manifestUrl, mayTrustUnsigned, sidecarUrl, streamName } from './keys.js';
+import type { ResolvedOptions } from './options.js';
+
+/** Longest manifest that is read, as in the module. */
+const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
+
+/** A stream that was asked to be opened. @internal */
+export interface OpenStream {
+  /** The master playlist. */
+  readonly playlist: URL;
+  /** The engine's number for it, once it is joined. */
+  place: number | undefined;
+  /** Viewers, as the service said last; 0 while it is not known. */
+  viewers: number;
+  /** Settles when it is joined, and its manifest known; rejects if it can't be. */
+  readonly ready: Promise<void>;
+  /** Whether `ready` has settled. */
+  settled: boolean;
+}
+
+/** See the module documentation. @internal */
+export class Streams {
+  readonly #engine: Engine;
+  readonly #options: ResolvedOptions;
+  readonly #streams = new Map<string, OpenStream>();
+
+  constructor(engine: Engine, options: ResolvedOptions) {
+    this.#engine = engine;
+    this.#options = options;
+  }
+
+  /** Opens a stream, or gives the one that is open. */
+  open(playlist: URL): OpenStream {
+    const known = this.#streams.get(playlist.href);
+    if (known) return known;
+    const stream: { -readonly [K in keyof OpenStream]: OpenStream[K] } = {
+      playlist, place: undefined, viewers: 0, settled: false, ready: Promise.resolve(),
+    };
+    this.#streams.set(playlist.href, stream);
+    stream.ready = this.#join(stream).finally(() => {
+      stream.settled = true;
+    });
+    return stream;
+  }
+
+  /** Leaves a stream. */
+  close(playlist: URL): void {
+    const stream = this.#streams.get(playlist.href);
+    this.#streams.delete(playlist.href);
+    if (stream?.place !== undefined) this.#engine.closeStream(stream.place);
+  }
+
+  /** The stream of a segment: the one named, else the one whose directory it is in, else the one opened last. */
+  find(segment: URL, playlist: string | undefined): OpenStream | undefined {
+    if (playlist !== undefined) return this.#streams.get(absoluteUrl(playlist).href);
+    let last: OpenStream | undefined;
+    let inside: OpenStream | undefined;
+    for (const stream of this.#streams.values()) {
+      const directory = stream.playlist.pathname.replace(/[^/]*$/, '');
+      if (segment.pathname.startsWith(directory) && directory.length > (inside?.playlist.pathname.length ?? 0)) inside = stream;
+      last = stream;
+    }
+    return inside ?? last;
+  }
+
+  /** The stream of this number. */
+  at(place: number): OpenStream | undefined {
+    return [...this.#streams.values()].find((stream) => stream.place === place);
+  }
+
+  /** Where a sidecar of a stream is. */
+  sidecarUrl(place: number, path: string): URL | undefined {
+    const stream = this.at(place);
+    return stream && sidecarUrl(stream.playlist, path);
+  }
+
+  /** Viewers of all streams. */
+  get viewers(): number {
+    return [...this.#streams.values()].reduce((sum, stream) => sum + stream.viewers, 0);
+  }
+
+  async #join(stream: OpenStream): Promise<void> {
+    const { roots, stream: pinned, publisherKey } = this.#options;
+    const name = pinned ?? streamName(stream.playlist);
+    if (roots === 'attested') {
+      this.#place(stream, 'Attested', name);
+    } else if (roots === 'signed') {
+      const manifest = await this.#manifest(stream);
+      this.#place(stream, 'Signed', pinned, publisherKey, manifest);
+    } else {
+      this.#place(stream, 'Origin', name);
+      const { place } = stream;
+      if (place === undefined) return;
+      const manifest = await this.#manifest(stream).catch((error: unknown) => {
+        this.#engine.addManifest(place, undefined);
+        throw error;
+      });
+      this.#engine.addManifest(place, manifest);
+    }
+  }
+
+  #place(stream: OpenStream, roots: EngineRoots, name?: string, publisherKey?: string, manifest?: Uint8Array): void {
+    // Closed while its manifest was on the way.
+    if (this.#streams.get(stream.playlist.href) !== stream) return;
+    stream.place = this.#engine.open(roots, name, publisherKey, manifest);
+  }
+
+  async #manifest(stream: OpenStream): Promise<Uint8Array> {
+    const { roots, manifest } = this.#options;
+    const url = manifest === undefined ? manifestUrl(stream.playlist) : absoluteUrl(manifest);
+    const trusted = (where: URL) => roots === 'signed' || mayTrustUnsigned(where);
+    const insecure = () => new TabswarmError('insecure-manifest', `an unsigned manifest is not trusted from ${url.origin}`);
+    if (!trusted(url)) throw insecure();
+    let bytes: Uint8Array;
+    try {
+      const response = await plainFetch(url, {});
+      if (!response.ok) throw new Error(`HTTP status ${response.status}`);
+      // A redirect may have led somewhere else.
+      if (response.url !== '' && !trusted(new URL(response.url))) throw insecure();
+      if (Number(response.headers.get('content-length') ?? 0) > MAX_MANIFEST_BYTES) throw new Error('too long');
+      bytes = new Uint8Array(await response.arrayBuffer());
+    } catch (cause) {
+      if (cause instanceof TabswarmError) throw cause;
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new TabswarmError('manifest-unavailable', `no manifest at ${url.pathname}: ${reason}`, { cause });
+    }
+    if (bytes.length > MAX_MANIFEST_BYTES) throw new TabswarmError('manifest', 'the manifest is too long');
+    return bytes;
+  }
+}

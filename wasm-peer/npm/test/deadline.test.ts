@@ -1,0 +1,41 @@
+import { describe, expect, test } from 'vitest';
+import { deadlineBeforePlaybackMs, deadlineMs, type Playhead } from '../src/hls-deadline.js';
+
+function playhead(at: Partial<Playhead> & { ranges?: [number, number][] } = {}): Playhead {
+  const { ranges = [[0, 20]], ...rest } = at;
+  const buffered = { length: ranges.length, start: (i: number) => ranges[i]![0], end: (i: number) => ranges[i]![1] };
+  return { buffered, currentTime: 10, ended: false, paused: false, playbackRate: 1, readyState: 4, seeking: false, ...rest };
+}
+const fragment = { sn: 5, start: 20, duration: 4 };
+
+describe('a fragment is needed', () => {
+  test('when the playhead reaches it, at the rate of playback', () => {
+    expect(deadlineMs(fragment, playhead())).toBe(10_000);
+    expect(deadlineMs(fragment, playhead({ playbackRate: 2 }))).toBe(5000);
+    expect(deadlineMs(fragment, playhead({ playbackRate: 0 }))).toBe(10_000);
+  });
+
+  test('before the first frame, when those before it will have played', () => {
+    expect(deadlineBeforePlaybackMs(fragment, 20)).toBe(0);
+    expect(deadlineBeforePlaybackMs(fragment, 16)).toBe(4000);
+    expect(deadlineBeforePlaybackMs({ ...fragment, start: 8 }, 16)).toBe(0);
+    expect(deadlineBeforePlaybackMs({ sn: 'initSegment', start: 0, duration: 0 }, 16)).toBe(0);
+  });
+
+  test('at once in a stall', () => {
+    expect(deadlineMs(fragment, undefined)).toBe(0);
+    expect(deadlineMs(fragment, playhead({ readyState: 1 }))).toBe(0);
+    expect(deadlineMs({ ...fragment, start: 8 }, playhead())).toBe(0);
+  });
+
+  test('far off while it is paused, but not in a seek', () => {
+    expect(deadlineMs(fragment, playhead({ paused: true }))).toBe(30_000);
+    expect(deadlineMs({ ...fragment, start: 9 }, playhead({ paused: true, seeking: true }))).toBe(0);
+  });
+
+  test('where the buffer ends, if it is an init segment', () => {
+    const init = { sn: 'initSegment', start: 0, duration: 0 } as const;
+    expect(deadlineMs(init, playhead({ ranges: [[0, 12], [15, 30]] }))).toBe(2000);
+    expect(deadlineMs(init, playhead({ ranges: [] }))).toBe(0);
+  });
+});

@@ -1,0 +1,193 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Tabswarm, type SegmentLoadedDetail, type TabswarmError, type TabswarmOptions } from '../src/index.js';
+import { Origin, pattern, pretendBrowser, until } from './environment.js';
+
+const SEGMENT = pattern(300_000);
+
+let origin: Origin;
+let swarms: Tabswarm[];
+beforeEach(async () => {
+  pretendBrowser();
+  origin = await Origin.start();
+  origin.serve('/film/seg.ts', SEGMENT);
+  swarms = [];
+});
+afterEach(async () => {
+  for (const swarm of swarms) swarm.destroy();
+  await origin.close();
+});
+
+/** With the engine: P2P waits for consent that never comes. */
+async function engine(options: TabswarmOptions = {}): Promise<Tabswarm> {
+  const wasmUrl = origin.url('/tabswarm_bg.wasm');
+  const swarm = await Tabswarm.create({ signaling: 'ws://127.0.0.1:9/swarm', consent: 'manual', wasmUrl, ...options });
+  swarms.push(swarm);
+  expect(swarm.stats().mode).toBe('off');
+  await swarm.open(origin.url('/film/master.m3u8'));
+  return swarm;
+}
+
+/** Without: no service is named. */
+async function plain(): Promise<Tabswarm> {
+  const swarm = await Tabswarm.create();
+  swarms.push(swarm);
+  expect(swarm.stats().mode).toBe('http');
+  return swarm;
+}
+
+describe.each([['with the engine', engine], ['without it', plain]] as const)('fetch %s', (_name, make) => {
+  test('gives the bytes as a Response', async () => {
+    const response = await (await make()).fetch(origin.url('/film/seg.ts'));
+    expect(response).toBeInstanceOf(Response);
+    expect([response.status, response.ok, response.url]).toEqual([200, true, origin.url('/film/seg.ts')]);
+    expect(response.headers.get('content-length')).toBe('300000');
+    expect(new Uint8Array(await response.arrayBuffer())).toEqual(SEGMENT);
+  });
+
+  test('gives the part that a range asks for', async () => {
+    const headers = { range: 'bytes=1000-20999' };
+    const response = await (await make()).fetch(origin.url('/film/seg.ts'), { headers });
+    expect(response.status).toBe(206);
+    expect(new Uint8Array(await response.arrayBuffer())).toEqual(SEGMENT.subarray(1000, 21_000));
+    expect(origin.seen.at(-1)?.range).toBe('bytes=1000-20999');
+  });
+
+  test.each([404, 410, 500, 503])('gives status %i as fetch does', async (status) => {
+    origin.answer('/film/bad.ts', (_request, response) => response.writeHead(status).end('trouble'));
+    const response = await (await make()).fetch(origin.url('/film/bad.ts'));
+    expect([response.status, response.ok]).toEqual([status, false]);
+  });
+
+  test('rejects when the body breaks off', async () => {
+    origin.answer('/film/cut.ts', (_request, response) => {
+      response.writeHead(200, { 'content-length': 100_000 });
+      response.write(SEGMENT.subarray(0, 40_000), () => response.destroy());
+    });
+    const swarm = await make();
+    const whole = async () => (await swarm.fetch(origin.url('/film/cut.ts'))).arrayBuffer();
+    await expect(whole()).rejects.toThrow();
+  });
+
+  test('rejects with the reason of its signal, before and meanwhile', async () => {
+    const swarm = await make();
+    const before = swarm.fetch(origin.url('/film/seg.ts'), { signal: AbortSignal.abort('too late') });
+    await expect(before).rejects.toBe('too late');
+    let gone = false;
+    origin.answer('/film/slow.ts', (request) => request.on('close', () => (gone = true)));
+    const abort = new AbortController();
+    const meanwhile = swarm.fetch(origin.url('/film/slow.ts'), { signal: abort.signal });
+    await until('the origin was asked', () => origin.seen.some(({ path }) => path === '/film/slow.ts'));
+    abort.abort('changed my mind');
+    await expect(meanwhile).rejects.toBe('changed my mind');
+    await until('the request was given up', () => gone);
+  });
+
+  test('sends the headers that it is given', async () => {
+    await (await make()).fetch(origin.url('/film/seg.ts?t=1'), { headers: { 'x-viewer': 'one' } });
+    expect(origin.seen.at(-1)).toMatchObject({ query: '?t=1', headers: { 'x-viewer': 'one' } });
+  });
+
+  test('leaves other methods, bodies and ranges to the page’s fetch', async () => {
+    origin.answer('/film/api', (request, response) => response.writeHead(200).end(request.method));
+    const swarm = await make();
+    expect(await (await swarm.fetch(origin.url('/film/api'), { method: 'POST', body: 'x' })).text()).toBe('POST');
+    expect((await swarm.fetch(origin.url('/film/seg.ts'), { method: 'HEAD' })).status).toBe(200);
+    expect((await swarm.fetch(origin.url('/film/seg.ts'), { headers: { range: 'bytes=5-' } })).status).toBe(200);
+  });
+});
+
+describe('the engine', () => {
+  test('tells of the segment and counts its bytes', async () => {
+    const swarm = await engine();
+    const loaded: SegmentLoadedDetail[] = [];
+    let chunks = 0;
+    swarm.addEventListener('segment-loaded', ({ detail }) => loaded.push(detail));
+    swarm.addEventListener('chunk-downloaded', ({ detail }) => (chunks += detail.bytes));
+    const url = origin.url('/film/seg.ts');
+    await swarm.fetch(url);
+    expect(loaded).toEqual([
+      expect.objectContaining({ url, bytes: 300_000, fromOrigin: 300_000, fromPeers: 0, delivery: 'origin-whole', peers: [] }),
+    ]);
+    expect(chunks).toBe(300_000);
+    expect(swarm.stats()).toMatchObject({ originBytes: 300_000, peerBytes: 0, segments: 1, offload: 0, signaling: 'off' });
+    expect(swarm.stats().wasmMemoryBytes).toBeLessThan(32 * 1024 * 1024);
+  });
+
+  test('hands out copies', async () => {
+    const swarm = await engine();
+    const url = origin.url('/film/seg.ts');
+    const [one, other] = await Promise.all([swarm.fetch(url), swarm.fetch(url)]);
+    structuredClone(await one.arrayBuffer(), { transfer: [] });
+    expect(new Uint8Array(await other.arrayBuffer())).toEqual(SEGMENT);
+  });
+
+  test('asks the origin once for what two want at the same time', async () => {
+    const swarm = await engine();
+    const url = origin.url('/film/seg.ts');
+    await Promise.all([swarm.fetch(url), swarm.fetch(url)]);
+    expect(origin.seen.filter(({ path }) => path === '/film/seg.ts')).toHaveLength(1);
+  });
+
+  test('keeps its memory small under segments far larger', async () => {
+    const swarm = await engine();
+    origin.serve('/film/large.ts', pattern(8 * 1024 * 1024));
+    const before = swarm.stats().wasmMemoryBytes;
+    for (let round = 0; round < 4; round += 1) await swarm.fetch(origin.url(`/film/large.ts?round=${round}`));
+    expect(swarm.stats().wasmMemoryBytes - before).toBeLessThan(2 * 1024 * 1024);
+  });
+
+  test('destroy() rejects what is still being fetched', async () => {
+    const swarm = await engine();
+    origin.answer('/film/slow.ts', () => undefined);
+    const fetching = swarm.fetch(origin.url('/film/slow.ts'));
+    await until('the origin was asked', () => origin.seen.some(({ path }) => path === '/film/slow.ts'));
+    swarm.destroy();
+    await expect(fetching).rejects.toMatchObject({ code: 'destroyed' });
+    await expect(swarm.open(origin.url('/film/master.m3u8'))).rejects.toMatchObject({ code: 'destroyed' });
+    expect(swarm.stats().mode).toBe('http');
+  });
+
+  test('takes the path that segmentKey gives, and does without one that is none', async () => {
+    const asked: string[] = [];
+    const keys: (string | undefined)[] = ['one/segment', undefined, '../up'];
+    const swarm = await engine({
+      segmentKey: (url) => {
+        asked.push(url.href);
+        return keys[asked.length - 1];
+      },
+    });
+    const errors: TabswarmError[] = [];
+    swarm.addEventListener('error', ({ detail }) => errors.push(detail.error));
+    for (let round = 0; round < 3; round += 1) {
+      const response = await swarm.fetch(origin.url(`/film/seg.ts?viewer=${round}`));
+      expect(new Uint8Array(await response.arrayBuffer())).toEqual(SEGMENT);
+    }
+    expect(asked).toHaveLength(3);
+    expect(errors.map(({ code }) => code)).toEqual(['segment-key']);
+  });
+
+  test('without a usable manifest says so and goes on over HTTP', async () => {
+    const publisherKey = 'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a';
+    const swarm = await Tabswarm.create({
+      signaling: 'ws://127.0.0.1:9/swarm', consent: 'manual', wasmUrl: origin.url('/tabswarm_bg.wasm'), publisherKey,
+    });
+    swarms.push(swarm);
+    const codes: string[] = [];
+    swarm.addEventListener('error', ({ detail }) => codes.push(detail.error.code));
+    await expect(swarm.open(origin.url('/film/master.m3u8'))).rejects.toMatchObject({ code: 'manifest-unavailable' });
+    origin.serve('/film/other.m3u8.tabswarm', pattern(500));
+    await expect(swarm.open(origin.url('/film/other.m3u8'))).rejects.toMatchObject({ code: 'manifest' });
+    expect(codes).toEqual(['manifest-unavailable', 'manifest']);
+    const response = await swarm.fetch(origin.url('/film/seg.ts'));
+    expect(new Uint8Array(await response.arrayBuffer())).toEqual(SEGMENT);
+  });
+
+  test('does not trust an unsigned manifest over plain HTTP from elsewhere', async () => {
+    const swarm = await Tabswarm.create({
+      signaling: 'ws://127.0.0.1:9/swarm', consent: 'manual', wasmUrl: origin.url('/tabswarm_bg.wasm'), roots: 'origin',
+    });
+    swarms.push(swarm);
+    await expect(swarm.open(origin.url('/film/master.m3u8'))).rejects.toMatchObject({ code: 'insecure-manifest' });
+    expect(origin.seen).toEqual([]);
+  });
+});

@@ -1,0 +1,47 @@
+import { describe, expect, test } from 'vitest';
+import { resolveOptions, type TabswarmOptions } from '../src/options.js';
+
+const KEY = 'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a';
+
+describe('options', () => {
+  test('all have defaults', () => {
+    expect(resolveOptions({})).toMatchObject({
+      signaling: undefined,
+      roots: 'attested',
+      signedMismatch: 'refuse',
+      consent: 'auto',
+      start: 'playback',
+      cacheLimitBytes: 134_217_728,
+    });
+  });
+
+  test("a publisher's key makes it signed, in either case of its digits", () => {
+    expect(resolveOptions({ publisherKey: KEY.toUpperCase() })).toMatchObject({ roots: 'signed', publisherKey: KEY });
+  });
+
+  test.each<[string, string, object]>([
+    ['signaling', 'ws:', { signaling: 'https://swarm.example' }],
+    ['signaling', 'not a URL', { signaling: 'swarm' }],
+    ['signaling', 'fragment', { signaling: 'wss://swarm.example/#a' }],
+    ['publisherKey', '64 hexadecimal', { publisherKey: KEY.slice(2) }],
+    ['publisherKey', 'longer', { publisherKey: `${KEY}00` }],
+    ['publisherKey', 'needs it', { roots: 'signed' }],
+    ['publisherKey', 'does not use it', { roots: 'origin', publisherKey: KEY }],
+    ['roots', "'signed', 'origin', 'attested'", { roots: 'magic' }],
+    ['consent', "'auto', 'manual'", { consent: true }],
+    ['start', "'playback', 'economy'", { start: 'later' }],
+    ['signedMismatch', "'refuse', 'deliver'", { signedMismatch: 'ignore' }],
+    ['cacheLimitBytes', 'whole number', { cacheLimitBytes: -1 }],
+    ['cacheLimitBytes', 'whole number', { cacheLimitBytes: '1 MB' }],
+    ['stream', 'not empty', { stream: '' }],
+    ['token', 'longer than 4096', { token: 'x'.repeat(4097) }],
+    ['segmentKey', 'function', { segmentKey: '/a' }],
+    ['iceServers', 'list', { iceServers: {} }],
+    ['signalling', 'none of this name', { signalling: 'wss://swarm.example' }],
+  ])('%s that can not be right says so: %s', (option, problem, options) => {
+    const attempt = () => resolveOptions(options as TabswarmOptions);
+    expect(attempt).toThrow(expect.objectContaining({ name: 'TabswarmError', code: 'invalid-option' }));
+    expect(attempt).toThrow(`option ${option}: `);
+    expect(attempt).toThrow(problem);
+  });
+});

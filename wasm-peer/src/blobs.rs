@@ -1,0 +1,144 @@
+//! Segment bytes, in JS memory: the node names blobs, this keeps them.
+
+use std::ops::Range;
+
+use js_sys::Uint8Array;
+use litemap::LiteMap;
+use tabswarm_core::{id::BlobHandle, units::ByteRange};
+
+/// Most bytes that are allocated because of a length somebody claims; beyond it a blob grows with what comes.
+const MAX_CLAIMED: u32 = 16 << 20;
+/// Room of a blob of unknown length.
+const FIRST_ROOM: u32 = 256 << 10;
+
+/// See the module documentation.
+#[derive(Default)]
+pub(crate) struct Blobs {
+    blobs: LiteMap<BlobHandle, Uint8Array>,
+}
+
+impl Blobs {
+    /// Makes room for a blob.
+    pub(crate) fn open(&mut self, blob: BlobHandle, len: Option<u64>) {
+        let claimed = len.map_or(FIRST_ROOM, |len| u32::try_from(len).unwrap_or(MAX_CLAIMED));
+        self.blobs.insert(blob, Uint8Array::new_with_length(claimed.min(MAX_CLAIMED)));
+    }
+
+    /// Copies a part of a JS buffer into a blob, which grows if it has to.
+    pub(crate) fn keep(&mut self, blob: BlobHandle, offset: u64, lent: &Uint8Array, source: Range<usize>) {
+        let Some(bytes) = self.blobs.get_mut(&blob) else { return };
+        let end = offset + source.len() as u64;
+        // A blob is far below 4 GiB: the core refuses longer segments.
+        let (Ok(offset), Ok(end)) = (u32::try_from(offset), u32::try_from(end)) else { return };
+        if end > bytes.length() {
+            let grown = Uint8Array::new_with_length(end.max(bytes.length().saturating_mul(2)));
+            grown.set(bytes, 0);
+            *bytes = grown;
+        }
+        bytes.set(&lent.subarray(source.start as u32, source.end as u32), offset);
+    }
+
+    /// A copy of the first `len` bytes, for the player: hls.js transfers its buffer to a worker.
+    pub(crate) fn copy(&self, blob: BlobHandle, len: u64) -> Option<Uint8Array> {
+        let bytes = self.blobs.get(&blob)?;
+        let len = u32::try_from(len).ok().filter(|len| *len <= bytes.length())?;
+        Some(bytes.slice(0, len))
+    }
+
+    /// `header` and then `range` of the blob, as one message.
+    pub(crate) fn message(&self, header: &[u8], blob: BlobHandle, range: ByteRange) -> Option<Uint8Array> {
+        let bytes = self.blobs.get(&blob)?;
+        let (start, end) = (u32::try_from(range.start()).ok()?, u32::try_from(range.end()).ok()?);
+        if end > bytes.length() {
+            return None;
+        }
+        let header_len = header.len() as u32;
+        let message = Uint8Array::new_with_length(header_len + (end - start));
+        message.subarray(0, header_len).copy_from(header);
+        message.set(&bytes.subarray(start, end), header_len);
+        Some(message)
+    }
+
+    /// Forgets a blob.
+    pub(crate) fn drop_blob(&mut self, blob: BlobHandle) {
+        self.blobs.remove(&blob);
+    }
+
+    /// Forgets all.
+    pub(crate) fn clear(&mut self) {
+        self.blobs.clear();
+    }
+}
+
+#[cfg(all(test, target_arch = "wasm32"))]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    const BLOB: BlobHandle = BlobHandle::new(7);
+
+    fn pattern(len: u32) -> Uint8Array {
+        let bytes: Vec<u8> = (0..len).map(|index| (index * 31 % 251) as u8).collect();
+        Uint8Array::from(bytes.as_slice())
+    }
+
+    #[test]
+    fn kept_parts_come_back_in_place() {
+        let mut blobs = Blobs::default();
+        let source = pattern(100);
+        blobs.open(BLOB, Some(100));
+        blobs.keep(BLOB, 60, &source, 60..100);
+        blobs.keep(BLOB, 0, &source, 0..60);
+        assert_eq!(blobs.copy(BLOB, 100).map(|copy| copy.to_vec()), Some(source.to_vec()));
+    }
+
+    #[test]
+    fn a_blob_of_unknown_length_grows() {
+        let mut blobs = Blobs::default();
+        let source = pattern(64 << 10);
+        blobs.open(BLOB, None);
+        for part in 0..40 {
+            blobs.keep(BLOB, part * (64 << 10), &source, 0..64 << 10);
+        }
+        let copy = blobs.copy(BLOB, 40 * (64 << 10)).expect("everything was kept");
+        assert_eq!(copy.subarray(39 * (64 << 10), 40 * (64 << 10)).to_vec(), source.to_vec());
+    }
+
+    #[test]
+    fn a_claimed_length_allocates_no_more_than_its_limit() {
+        let mut blobs = Blobs::default();
+        blobs.open(BLOB, Some(u64::MAX));
+        assert_eq!(blobs.blobs[&BLOB].length(), MAX_CLAIMED);
+    }
+
+    #[test]
+    fn what_the_player_gets_is_a_copy() {
+        let mut blobs = Blobs::default();
+        blobs.open(BLOB, Some(4));
+        blobs.keep(BLOB, 0, &pattern(4), 0..4);
+        blobs.copy(BLOB, 4).expect("kept").fill(9, 0, 4);
+        assert_eq!(blobs.copy(BLOB, 4).map(|copy| copy.to_vec()), Some(pattern(4).to_vec()));
+    }
+
+    #[test]
+    fn a_message_is_its_header_and_the_range() {
+        let mut blobs = Blobs::default();
+        blobs.open(BLOB, Some(10));
+        blobs.keep(BLOB, 0, &pattern(10), 0..10);
+        let range = ByteRange::new(2, 5).expect("not empty");
+        let message = blobs.message(&[1, 2], BLOB, range).expect("inside the blob").to_vec();
+        assert_eq!(message[..2], [1, 2]);
+        assert_eq!(message[2..], pattern(10).to_vec()[2..5]);
+        assert!(blobs.message(&[], BLOB, ByteRange::new(9, 11).expect("not empty")).is_none());
+    }
+
+    #[test]
+    fn a_dropped_blob_is_gone() {
+        let mut blobs = Blobs::default();
+        blobs.open(BLOB, Some(4));
+        blobs.drop_blob(BLOB);
+        blobs.keep(BLOB, 0, &pattern(4), 0..4);
+        assert!(blobs.copy(BLOB, 4).is_none());
+    }
+}
