@@ -1,0 +1,114 @@
+// @ts-check
+/** Without wasm, WebRTC, the service, a manifest or consent, the page plays plain HLS; and it leaves nothing behind. */
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { launchBrowser } from './harness/browser.mjs';
+import { buffering, Stage } from './harness/stage.mjs';
+import { timeline } from './harness/tab.mjs';
+
+/** @type {import('playwright-core').Browser} */
+let browser;
+before(async () => (browser = await launchBrowser()));
+after(() => browser.close());
+
+/** `WebSocket.CLOSED` */
+const CLOSED = 3;
+const SHORT = { rate: 4, until: 16 };
+const AHEAD = { hls: buffering(60) };
+
+/**
+ * @param {Stage} stage
+ * @param {any} report
+ */
+function playedOverHttp(stage, report) {
+  assert.deepEqual(stage.wrong(report), []);
+  assert.deepEqual(report.stalls, [], timeline(report));
+  assert.deepEqual(report.hlsErrors, []);
+  assert.ok(report.payloads.length >= 9);
+}
+
+test('without its wasm module it plays over HTTP', async (t) => {
+  const stage = await Stage.open(t, browser, 'signed');
+  stage.origin.addFault({ path: /\.wasm$/, status: 404 });
+  const report = await (await stage.play('v1', SHORT)).finished();
+  playedOverHttp(stage, report);
+  assert.equal(report.stats.mode, 'http');
+});
+
+test('with a wasm module that is none it plays over HTTP', async (t) => {
+  const stage = await Stage.open(t, browser, 'signed');
+  stage.origin.addFault({ path: /\.wasm$/, flipByteAt: 0 });
+  const report = await (await stage.play('v1', SHORT)).finished();
+  playedOverHttp(stage, report);
+  assert.equal(report.stats.mode, 'http');
+});
+
+test('without WebRTC it plays over HTTP', async (t) => {
+  const stage = await Stage.open(t, browser, 'signed');
+  const tab = await stage.open('v1', { scripts: ['no-webrtc.js'] });
+  await tab.start({ src: stage.src('v1'), swarm: stage.swarm, level: 1, ...SHORT });
+  const report = await tab.finished();
+  playedOverHttp(stage, report);
+  assert.equal(report.stats.mode, 'http');
+});
+
+test('without the service it plays over HTTP', async (t) => {
+  const stage = await Stage.open(t, browser, 'signed');
+  await stage.service.kill();
+  const report = await (await stage.play('v1', SHORT)).finished();
+  playedOverHttp(stage, report);
+});
+
+test('without a manifest it plays over HTTP', async (t) => {
+  const stage = await Stage.open(t, browser, 'signed');
+  stage.origin.addFault({ path: /\.tabswarm/, status: 404 });
+  const report = await (await stage.play('v1', SHORT)).finished();
+  playedOverHttp(stage, report);
+  assert.equal(report.stats.verifiedGroups, 0);
+});
+
+test('a manifest signed by somebody else counts as none', async (t) => {
+  const stage = await Stage.open(t, browser, 'signed');
+  const stranger = 'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a';
+  const report = await (await stage.play('v1', { ...SHORT, swarm: { publisherKey: stranger } })).finished();
+  playedOverHttp(stage, report);
+  assert.equal(report.stats.verifiedGroups, 0);
+});
+
+test('with manual consent no connection is made before enable()', async (t) => {
+  const stage = await Stage.open(t, browser, 'signed');
+  const first = await stage.play('v1', AHEAD);
+  await first.until('loaded the stream', ({ fragments }) => fragments.length >= 30);
+  const second = await stage.play('v2', { hls: buffering(6), swarm: { consent: 'manual' }, rate: 2, until: 30 });
+  const waiting = await second.until('plays', ({ position }) => position > 8);
+  assert.deepEqual(waiting.wire.connections, []);
+  assert.deepEqual(waiting.wire.sockets, []);
+  assert.equal(waiting.stats.peerBytes, 0);
+
+  await second.page.evaluate(() => /** @type {any} */ (globalThis).testPlayer.swarm.enable());
+  const report = await second.until('shares', ({ stats }) => stats.peerBytes > 0);
+  assert.ok(report.wire.connections.length > 0);
+});
+
+test('disable() and destroy() leave no connection open', async (t) => {
+  const stage = await Stage.open(t, browser, 'signed');
+  const [first, second] = await Promise.all(['v1', 'v2'].map((name) => stage.play(name, { hls: buffering(6) })));
+  const connected = (/** @type {any} */ { stats }) => stats.peers.some((/** @type {any} */ { state }) => state === 'open');
+  const allClosed = (/** @type {any} */ { wire }) =>
+    wire.connections.every((/** @type {string} */ state) => state === 'closed') &&
+    wire.sockets.every((/** @type {number} */ state) => state === CLOSED);
+  await first.until('connected', connected);
+  await second.until('connected', connected);
+
+  await first.page.evaluate(() => /** @type {any} */ (globalThis).testPlayer.swarm.disable());
+  await first.until('closed everything', allClosed);
+  await second.until('noticed', (report) => !connected(report), 30_000);
+  const { position } = await first.report();
+  await first.until('plays on', (report) => report.position > position + 4);
+
+  await first.page.evaluate(() => /** @type {any} */ (globalThis).testPlayer.swarm.enable());
+  await first.until('connected again', connected);
+  await second.page.evaluate(() => /** @type {any} */ (globalThis).testPlayer.swarm.destroy());
+  await second.until('closed everything', allClosed);
+});

@@ -1,0 +1,74 @@
+// @ts-check
+/** Streams in temporary directories: copies of the sample, the sample as byte ranges, and one of many plain files. */
+
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createCipheriv, createHash } from 'node:crypto';
+import { SAMPLE } from './paths.mjs';
+
+/**
+ * A directory that is gone after the test.
+ * @param {import('node:test').TestContext} t
+ */
+export function temporaryDir(t) {
+  const dir = mkdtempSync(join(tmpdir(), 'tabswarm-browser-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+/** Copies the sample to `dir`. @param {string} dir */
+export function copySample(dir) {
+  cpSync(SAMPLE, dir, { recursive: true });
+}
+
+/**
+ * Writes the sample to `dir` with each level in one file, its segments and its init segment byte ranges of it.
+ * @param {string} dir
+ */
+export function byteRangeSample(dir) {
+  const master = readFileSync(join(SAMPLE, 'master.m3u8'), 'utf8');
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(join(dir, 'master.m3u8'), master);
+  for (const path of master.split('\n').filter((line) => line && !line.startsWith('#'))) {
+    const level = path.split('/').slice(0, -1).join('/');
+    mkdirSync(join(dir, level), { recursive: true });
+    const parts = /** @type {Buffer[]} */ ([]);
+    let offset = 0;
+    const range = (/** @type {string} */ name) => {
+      const bytes = readFileSync(join(SAMPLE, level, name));
+      parts.push(bytes);
+      offset += bytes.length;
+      return `${bytes.length}@${offset - bytes.length}`;
+    };
+    const lines = readFileSync(join(SAMPLE, path), 'utf8').split('\n').map((line) => {
+      const map = /^#EXT-X-MAP:URI="([^"]*)"/.exec(line);
+      if (map) return `#EXT-X-MAP:URI="all.mp4",BYTERANGE="${range(map[1])}"`;
+      if (!line || line.startsWith('#')) return line;
+      return `#EXT-X-BYTERANGE:${range(line)}\nall.mp4`;
+    });
+    writeFileSync(join(dir, path), lines.join('\n'));
+    writeFileSync(join(dir, level, 'all.mp4'), Buffer.concat(parts));
+  }
+}
+
+/**
+ * Writes a playlist of `count` files of 1 MB that no compression or repetition helps with, the same on every run.
+ * @param {string} dir
+ * @param {number} count
+ */
+export function bulkStream(dir, count) {
+  mkdirSync(dir, { recursive: true });
+  const key = createHash('sha256').update('tabswarm browser tests').digest();
+  const cipher = createCipheriv('aes-256-ctr', key, Buffer.alloc(16));
+  const names = Array.from({ length: count }, (_, i) => `bulk-${String(i).padStart(3, '0')}.ts`);
+  for (const name of names) writeFileSync(join(dir, name), cipher.update(Buffer.alloc(1_000_000)));
+  const entries = names.flatMap((name) => ['#EXTINF:2,', name]);
+  const head = ['#EXTM3U', '#EXT-X-VERSION:3', '#EXT-X-TARGETDURATION:2', '#EXT-X-PLAYLIST-TYPE:VOD'];
+  writeFileSync(join(dir, 'playlist.m3u8'), [...head, ...entries, '#EXT-X-ENDLIST', ''].join('\n'));
+  writeFileSync(
+    join(dir, 'master.m3u8'),
+    '#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=4000000\nplaylist.m3u8\n',
+  );
+  return names;
+}

@@ -1,0 +1,3 @@
+//! Simulator, service tests, browser tests and benchmarks.
+
+pub mod sim;

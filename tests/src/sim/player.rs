@@ -1,0 +1,244 @@
+//! The player: asks for one segment after the other as a web player does, and notices when it runs dry.
+
+use std::time::Duration;
+
+use tabswarm_core::{id::FetchId, time::Timestamp};
+
+/// A request that brought nothing for so long is given up and made again.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// After a failed request the next one waits so long.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How viewers play.
+#[derive(Clone, Copy, Debug)]
+pub struct PlayerSpec {
+    /// Media the player keeps ahead.
+    pub buffer: Duration,
+}
+
+impl Default for PlayerSpec {
+    /// 30 s, as hls.js does.
+    fn default() -> Self {
+        Self { buffer: Duration::from_secs(30) }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Clock {
+    /// Nothing was played yet.
+    Waiting,
+    /// Playing since then, from this media time.
+    Playing(Timestamp, Duration),
+    /// Out of media since then.
+    Stalled(Timestamp),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Request {
+    Idle,
+    After(Timestamp),
+    Running(FetchId, Timestamp),
+}
+
+/// What the player wants done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Wish {
+    /// Gives up a request.
+    Cancel(FetchId),
+    /// Asks for the segment at this position, needed then.
+    Fetch(usize, Timestamp),
+}
+
+/// One viewer's player. Media time starts at 0.
+#[derive(Debug)]
+pub(crate) struct Player {
+    spec: PlayerSpec,
+    segment: Duration,
+    segments: usize,
+    clock: Clock,
+    request: Request,
+    /// Segments that are loaded, from the first on.
+    pub(crate) loaded: usize,
+    pub(crate) stalls: u32,
+    pub(crate) stalled: Duration,
+    pub(crate) retries: u32,
+}
+
+impl Player {
+    pub(crate) fn new(spec: PlayerSpec, segment: Duration, segments: usize) -> Self {
+        Self {
+            spec,
+            segment,
+            segments,
+            clock: Clock::Waiting,
+            request: Request::Idle,
+            loaded: 0,
+            stalls: 0,
+            stalled: Duration::ZERO,
+            retries: 0,
+        }
+    }
+
+    pub(crate) fn has_played_all(&self, now: Timestamp) -> bool {
+        self.loaded == self.segments && self.position(now) == self.buffered()
+    }
+
+    pub(crate) fn has_started(&self) -> bool {
+        self.clock != Clock::Waiting
+    }
+
+    fn buffered(&self) -> Duration {
+        self.segment * self.loaded as u32
+    }
+
+    /// The media time that is shown.
+    fn position(&self, now: Timestamp) -> Duration {
+        match self.clock {
+            Clock::Waiting => Duration::ZERO,
+            Clock::Playing(since, from) => (from + now.saturating_since(since)).min(self.buffered()),
+            Clock::Stalled(_) => self.buffered(),
+        }
+    }
+
+    /// A segment was loaded. Whether it is the first one.
+    pub(crate) fn loaded(&mut self, fetch: FetchId, now: Timestamp) -> bool {
+        if !matches!(self.request, Request::Running(running, _) if running == fetch) {
+            return false;
+        }
+        self.request = Request::Idle;
+        let position = self.position(now);
+        self.loaded += 1;
+        match self.clock {
+            Clock::Waiting => self.clock = Clock::Playing(now, Duration::ZERO),
+            Clock::Stalled(since) => {
+                self.stalled += now.saturating_since(since);
+                self.clock = Clock::Playing(now, position);
+            }
+            Clock::Playing(..) => {}
+        }
+        self.loaded == 1
+    }
+
+    pub(crate) fn failed(&mut self, fetch: FetchId, now: Timestamp) {
+        if matches!(self.request, Request::Running(running, _) if running == fetch) {
+            self.retries += 1;
+            self.request = Request::After(now + RETRY);
+        }
+    }
+
+    /// The request it wished for runs.
+    pub(crate) fn requested(&mut self, fetch: FetchId, now: Timestamp) {
+        self.request = Request::Running(fetch, now);
+    }
+
+    /// What is to be done now. Ask until there is nothing.
+    pub(crate) fn wish(&mut self, now: Timestamp) -> Option<Wish> {
+        let position = self.position(now);
+        let out_of_media = matches!(self.clock, Clock::Playing(..)) && position == self.buffered();
+        if out_of_media && self.loaded < self.segments {
+            self.stalls += 1;
+            self.clock = Clock::Stalled(now);
+        }
+        match self.request {
+            Request::Running(fetch, since) if now >= since + PATIENCE => {
+                self.retries += 1;
+                self.request = Request::Idle;
+                Some(Wish::Cancel(fetch))
+            }
+            Request::Running(..) => None,
+            Request::After(at) if now < at => None,
+            Request::After(_) | Request::Idle => {
+                let hungry = self.loaded < self.segments && self.buffered() - position < self.spec.buffer;
+                hungry.then(|| Wish::Fetch(self.loaded, now + (self.buffered() - position)))
+            }
+        }
+    }
+
+    /// When to ask for wishes again, if nothing happens before.
+    pub(crate) fn wake(&self, now: Timestamp) -> Option<Timestamp> {
+        let ahead = self.buffered() - self.position(now);
+        let dry = matches!(self.clock, Clock::Playing(..)).then(|| now + ahead).filter(|at| *at > now);
+        let request = match self.request {
+            Request::Running(_, since) => Some(since + PATIENCE),
+            Request::After(at) => Some(at),
+            Request::Idle if self.loaded < self.segments => {
+                Some(now + ahead.saturating_sub(self.spec.buffer) + Duration::from_millis(1))
+            }
+            Request::Idle => None,
+        };
+        [dry, request].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn fetch(number: u64) -> FetchId {
+        FetchId::new(number)
+    }
+
+    fn player() -> Player {
+        Player::new(PlayerSpec { buffer: Duration::from_secs(4) }, Duration::from_secs(2), 4)
+    }
+
+    fn load(player: &mut Player, number: u64, from: u64, to: u64) {
+        assert!(matches!(player.wish(at(from)), Some(Wish::Fetch(_, _))));
+        player.requested(fetch(number), at(from));
+        assert_eq!(player.loaded(fetch(number), at(to)), number == 0);
+    }
+
+    #[test]
+    fn it_asks_in_order_until_its_buffer_is_full() {
+        let mut player = player();
+        assert_eq!(player.wish(at(10)), Some(Wish::Fetch(0, at(10))));
+        load(&mut player, 0, 10, 100);
+        assert_eq!(player.wish(at(100)), Some(Wish::Fetch(1, at(2100))));
+        load(&mut player, 1, 100, 200);
+        load(&mut player, 2, 200, 300);
+        assert_eq!(player.wish(at(300)), None);
+        assert_eq!(player.wake(at(300)), Some(at(2101)));
+        assert_eq!(player.wish(at(2101)), Some(Wish::Fetch(3, at(6100))));
+        assert_eq!((player.stalls, player.retries), (0, 0));
+    }
+
+    #[test]
+    fn running_dry_is_one_stall_until_the_next_segment() {
+        let mut player = player();
+        load(&mut player, 0, 0, 0);
+        assert!(player.wish(at(0)).is_some());
+        player.requested(fetch(1), at(0));
+        assert_eq!(player.wake(at(0)), Some(at(2000)));
+        assert_eq!((player.wish(at(2000)), player.stalls), (None, 1));
+        player.loaded(fetch(1), at(3000));
+        assert_eq!((player.stalls, player.stalled), (1, Duration::from_secs(1)));
+        assert_eq!(player.position(at(3500)), Duration::from_millis(2500));
+    }
+
+    #[test]
+    fn the_end_of_the_stream_is_no_stall() {
+        let mut player = player();
+        let times = [(0, 0, 0), (1, 0, 0), (2, 100, 100), (3, 3000, 3000)];
+        times.into_iter().for_each(|(number, from, to)| load(&mut player, number, from, to));
+        assert!(!player.has_played_all(at(7999)));
+        assert!(player.has_played_all(at(8000)));
+        assert_eq!((player.wish(at(9000)), player.stalls), (None, 0));
+    }
+
+    #[test]
+    fn what_failed_or_hangs_is_asked_again() {
+        let mut player = player();
+        player.wish(at(0));
+        player.requested(fetch(0), at(0));
+        player.failed(fetch(0), at(50));
+        assert_eq!((player.wish(at(500)), player.wake(at(500))), (None, Some(at(1050))));
+        assert_eq!(player.wish(at(1050)), Some(Wish::Fetch(0, at(1050))));
+        player.requested(fetch(1), at(1050));
+        assert_eq!(player.wish(at(21_050)), Some(Wish::Cancel(fetch(1))));
+        assert_eq!(player.retries, 2);
+    }
+}
