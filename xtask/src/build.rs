@@ -1,0 +1,24 @@
+//! What is built for the browser: the wasm module, the npm package around it, the demo page on top.
+
+use anyhow::Result;
+
+use crate::layout::Layout;
+use crate::npm;
+use crate::process::heading;
+use crate::setup;
+use crate::wasm;
+
+/// Builds everything a browser loads.
+pub(crate) fn all(layout: &Layout) -> Result<()> {
+    setup::for_build(layout)?;
+    package(layout)?;
+    heading("demo page");
+    npm::script(layout, npm::DEMO, "build")
+}
+
+/// Builds the wasm module and the npm package. The machine must be set up.
+pub(crate) fn package(layout: &Layout) -> Result<()> {
+    wasm::build(layout)?;
+    heading("npm package");
+    npm::script(layout, npm::PACKAGE, "build")
+}
