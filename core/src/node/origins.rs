@@ -62,11 +62,11 @@ pub(super) struct OriginPace {
 }
 
 impl OriginPace {
-    /// Time to keep in hand for fetching so many bytes: twice the estimate, 0.5 to 4 s; 1 s before the first answer.
+    /// Time to keep in hand for fetching so many bytes: twice the estimate, 1 to 4 s; 1 s before the first answer.
     pub(super) fn margin(&self, bytes: u64) -> Duration {
         let (Some(latency), Some(rate)) = (self.latency, self.rate) else { return Duration::from_secs(1) };
         let transfer = Duration::from_secs_f64((bytes as f64 / rate.max(1000.0)).min(10.0));
-        ((latency + transfer) * 2).clamp(Duration::from_millis(500), Duration::from_secs(4))
+        ((latency + transfer) * 2).clamp(Duration::from_secs(1), Duration::from_secs(4))
     }
 
     fn note(&mut self, request: &SegmentRequest, now: Timestamp) {
