@@ -26,8 +26,7 @@ const paths = (payloads) => payloads.map(({ url }) => new URL(url).pathname);
  * @param {Record<string, unknown>} [swarm]
  */
 async function corruptForTheFirst(stage, swarm) {
-  // Slow enough for the root to be known before the body is complete.
-  stage.origin.addFault({ path: CORRUPT, viewer: 'v1', flipByteAt: 20_000, bytesPerSecond: 100_000 });
+  stage.origin.addFault({ path: CORRUPT, viewer: 'v1', flipByteAt: 20_000 });
   const first = await stage.play('v1', { ...AHEAD, swarm });
   const report = await first.until('got past the segment', ({ fragments }) =>
     fragments.some((/** @type {any} */ { sn }) => sn === 8),

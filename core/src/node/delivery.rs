@@ -34,6 +34,10 @@ impl Node {
         if let Some(whole) = fetch.whole {
             return self.conclude_whole(fetch, whole, now);
         }
+        if fetch.waiters.is_empty() {
+            // It was served unchecked, and its root contradicts it: nobody waits for other bytes.
+            return true;
+        }
         let Some(error) = fetch.origin_error else { return false };
         let hopeful = fetch.progress + STALL;
         if now < hopeful && error != FetchError::Mismatch && self.has_holder(fetch) {
@@ -87,6 +91,7 @@ impl Node {
         let status = if fetch.key.range().is_some() { 206 } else { 200 };
         for waiter in std::mem::take(&mut fetch.waiters) {
             self.waiters.remove(&waiter);
+            fetch.served = Some(waiter);
             self.stats.segments += 1;
             let provenance = Provenance {
                 origin_bytes: fetch.origin_bytes,
@@ -137,8 +142,8 @@ impl Node {
         fetch.no_range = true;
         self.stats.bad_groups += 1;
         let first = !std::mem::replace(&mut fetch.contradicted, true);
-        if first && let Some(waiter) = fetch.waiters.first() {
-            self.event(Event::OriginMismatch { fetch: *waiter });
+        if first && let Some(id) = fetch.waiters.first().copied().or(fetch.served) {
+            self.event(Event::OriginMismatch { fetch: id });
         }
         let signed = self
             .streams

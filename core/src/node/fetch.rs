@@ -49,6 +49,8 @@ pub(super) struct Fetch {
     pub(super) list_values: Vec<ChainingValue>,
     /// The player's requests; none once it was served and only the root is awaited.
     pub(super) waiters: Vec<FetchId>,
+    /// The last request that was served unchecked: it hears of a mismatch that shows later.
+    pub(super) served: Option<FetchId>,
     pub(super) stream: StreamId,
     pub(super) key: SegmentKey,
     pub(super) segment: SegmentId,
@@ -113,6 +115,7 @@ impl Fetch {
             phase: Phase::Resolving,
             progress: now,
             segment,
+            served: None,
             started: now,
             stream: request.stream,
             waiters: vec![waiter],

@@ -348,7 +348,7 @@ pub enum Event {
     },
     /// Origin bytes contradict the root of a segment.
     OriginMismatch {
-        /// The fetch.
+        /// The fetch; it may have been delivered unchecked before.
         fetch: FetchId,
     },
     /// The size of a joined swarm, as the service says.

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Most attested segments kept of one stream.
-const MAX_ATTESTED: usize = 1024;
+pub(super) const MAX_ATTESTED: usize = 1024;
 /// An attestation that did not come is not waited for any longer.
 const ATTEST_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -31,7 +31,7 @@ enum ManifestState {
 
 #[derive(Debug)]
 enum Attestation {
-    Asked(Timestamp),
+    Asked,
     Known(GroupList),
     Failed,
 }
@@ -47,7 +47,8 @@ pub(super) struct StreamState {
     pub(super) ask_again: Timestamp,
     pub(super) population: Option<u32>,
     manifest: ManifestState,
-    attested: LiteMap<SegmentId, Attestation>,
+    /// What the service said, and when it said it or was asked.
+    attested: LiteMap<SegmentId, (Timestamp, Attestation)>,
 }
 
 impl StreamState {
@@ -74,7 +75,7 @@ impl StreamState {
     pub(super) fn forget_session(&mut self) {
         self.joined = false;
         self.answered = false;
-        self.attested.retain(|_, attestation| matches!(attestation, Attestation::Known(_)));
+        self.attested.retain(|_, (_, attestation)| matches!(attestation, Attestation::Known(_)));
     }
 
     /// The sidecar of a listed segment, and where its list is.
@@ -91,12 +92,13 @@ impl StreamState {
         GroupList::from_sidecar(manifest.lookup(key)?, body).ok()
     }
 
-    fn make_room(&mut self) {
-        while self.attested.len() >= MAX_ATTESTED {
-            let Some((first, _)) = self.attested.first() else { return };
-            let first = *first;
-            self.attested.remove(&first);
+    /// Keeps what is known of a segment, in the place of the oldest where there is no room.
+    fn keep(&mut self, segment: SegmentId, attestation: Attestation, now: Timestamp) {
+        if self.attested.len() >= MAX_ATTESTED && !self.attested.contains_key(&segment) {
+            let oldest = self.attested.iter().min_by_key(|(_, (at, _))| *at).map(|(segment, _)| *segment);
+            oldest.map(|oldest| self.attested.remove(&oldest));
         }
+        self.attested.insert(segment, (now, attestation));
     }
 }
 
@@ -142,10 +144,10 @@ impl Node {
         let attests = self.service.attests();
         let Some(state) = self.streams.get_mut(&stream) else { return RootAnswer::None };
         match state.attested.get(&segment) {
-            Some(Attestation::Known(list)) => return RootAnswer::List(list.clone()),
-            Some(Attestation::Failed) => return RootAnswer::None,
-            Some(Attestation::Asked(at)) if now >= *at + ATTEST_PATIENCE => return RootAnswer::None,
-            Some(Attestation::Asked(_)) => return RootAnswer::Pending,
+            Some((_, Attestation::Known(list))) => return RootAnswer::List(list.clone()),
+            Some((_, Attestation::Failed)) => return RootAnswer::None,
+            Some((at, Attestation::Asked)) if now >= *at + ATTEST_PATIENCE => return RootAnswer::None,
+            Some((_, Attestation::Asked)) => return RootAnswer::Pending,
             None => {}
         }
         match attests {
@@ -155,8 +157,7 @@ impl Node {
                 let Ok(stream_name) = BoundedString::try_from(state.stream.name.clone()) else {
                     return RootAnswer::None;
                 };
-                state.make_room();
-                state.attested.insert(segment, Attestation::Asked(now));
+                state.keep(segment, Attestation::Asked, now);
                 self.tell_service(&ClientMessage::Attest(AttestRequest { stream_name, key: key.clone() }));
                 RootAnswer::Pending
             }
@@ -171,14 +172,13 @@ impl Node {
         let Some(state) = self.streams.get_mut(&said.stream) else { return };
         if state.stream.roots == Roots::Attested {
             let segment = said.key.id(&said.stream);
-            state.make_room();
-            state.attested.insert(segment, Attestation::Known(list));
+            state.keep(segment, Attestation::Known(list), now);
         }
     }
 
     pub(super) fn handle_attest_failed(&mut self, segment: SegmentId, _: AttestFailure, _: Timestamp) {
         for state in self.streams.iter_mut().map(|(_, value)| value) {
-            if let Some(asked @ Attestation::Asked(_)) = state.attested.get_mut(&segment) {
+            if let Some((_, asked @ Attestation::Asked)) = state.attested.get_mut(&segment) {
                 *asked = Attestation::Failed;
             }
         }

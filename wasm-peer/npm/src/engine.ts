@@ -37,7 +37,7 @@ export interface EngineListener {
   chunkDownloaded(load: Load, bytes: number, peer: string | undefined): void;
   delivered(load: Load, delivered: Delivered): void;
   died(reason: string): void;
-  mismatch(load: Load): void;
+  mismatch(url: URL): void;
   pathReport(link: number, report: RTCStatsReport): void;
   peerBanned(peer: string, reason: string): void;
   peerClosed(link: number, peer: string, reason: string): void;
@@ -48,6 +48,9 @@ export interface EngineListener {
   uploaded(bytes: number, peer: string): void;
 }
 
+/** Segments delivered unchecked that are remembered, for a root that comes later and contradicts one. */
+const MAX_UNVERIFIED = 64;
+
 /** See the module documentation. @internal */
 export class Engine implements Carrier {
   /** The rate of all transfers, for players that adapt to it. */
@@ -56,6 +59,8 @@ export class Engine implements Carrier {
   readonly #memory: WebAssembly.Memory;
   readonly #listener: EngineListener;
   readonly #loads = new Map<number, Load>();
+  /** URLs of {@link MAX_UNVERIFIED} fetches, the oldest first. */
+  readonly #unverified = new Map<number, URL>();
   #peer: Peer | undefined;
   #starting: Load | undefined;
   #inside = false;
@@ -248,6 +253,12 @@ export class Engine implements Carrier {
     return load;
   }
 
+  #rememberUnverified(fetch: number, url: URL): void {
+    const [oldest] = this.#unverified.keys();
+    if (oldest !== undefined && this.#unverified.size >= MAX_UNVERIFIED) this.#unverified.delete(oldest);
+    this.#unverified.set(fetch, url);
+  }
+
   #hooks(): PeerHooks {
     const listener = this.#listener;
     const queue = (tell: () => void) => void this.#queue.push(tell);
@@ -274,6 +285,7 @@ export class Engine implements Carrier {
         const load = this.#finish(fetch);
         if (!load) return;
         this.throughput.add(load.transfer);
+        if (!verified) this.#rememberUnverified(fetch, load.request.url);
         const buffer = bytes as Uint8Array<ArrayBuffer>;
         const delivered: Delivered = { kind: 'delivered', status, bytes: buffer, verified, originBytes, peerBytes, peers, tookMs };
         queue(() => {
@@ -299,8 +311,8 @@ export class Engine implements Carrier {
       peerClosed: (link, peer, reason) => queue(() => listener.peerClosed(link, peer, reason)),
       peerBanned: (peer, reason) => queue(() => listener.peerBanned(peer, reason)),
       mismatch: (fetch) => {
-        const load = this.#loads.get(fetch);
-        if (load) queue(() => listener.mismatch(load));
+        const url = this.#loads.get(fetch)?.request.url ?? this.#unverified.get(fetch);
+        if (url) queue(() => listener.mismatch(url));
       },
       population: (stream, viewers) => queue(() => listener.population(stream, viewers)),
       serviceReady: (peer) => queue(() => listener.serviceReady(peer)),

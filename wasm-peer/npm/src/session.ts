@@ -275,7 +275,7 @@ export class Session {
         emit('error', { error: new TabswarmError('module-failed', reason) });
         emit('state', { mode: this.mode });
       },
-      mismatch: ({ request }) => emit('origin-mismatch', { url: request.url.href }),
+      mismatch: ({ href: url }) => emit('origin-mismatch', { url }),
       pathReport: (link, report) => void this.#paths.set(link, readPath(report)),
       peerBanned: (peer, reason) => emit('peer-banned', { peer, reason }),
       peerClosed: (link, peer, reason) => {

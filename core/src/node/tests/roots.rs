@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{super::*, lab::*};
+use super::{super::roots::MAX_ATTESTED, super::*, lab::*};
 use crate::{
     bounded::BoundedVec,
     content::{Attestation, Trust},
@@ -221,7 +221,26 @@ fn a_late_root_that_contradicts_what_was_delivered_adopts_nothing() {
     lab.advance(FAR);
     assert_eq!(lab.tabs[0].node.stored_bytes(), 0);
     assert_eq!((lab.tabs[0].delivered.len(), lab.tabs[0].failed.len()), (1, 0));
+    assert_eq!(mismatches(&lab, 0), 1, "the page hears of it all the same");
     assert!(lab.tabs[0].asked.is_empty(), "it was delivered: nothing is fetched again");
+}
+
+#[test]
+fn the_oldest_attestation_makes_room_for_a_new_one() {
+    let mut lab = one(Roots::Attested, config(0));
+    let body = segment(0);
+    for number in 0..=MAX_ATTESTED as u32 {
+        lab.advance(Duration::from_millis(1));
+        let now = lab.wall();
+        lab.tell(0, &ServiceMessage::Attested(Box::new(attested(number, &body, now))));
+    }
+    let asks = |lab: &mut Lab, number| {
+        lab.fetch(0, number, FAR);
+        lab.tabs[0].told_service.iter().filter(|told| matches!(told, ClientMessage::Attest(_))).count()
+    };
+    assert_eq!(asks(&mut lab, MAX_ATTESTED as u32), 0, "the newest is known");
+    assert_eq!(asks(&mut lab, 1), 0, "the second is known");
+    assert_eq!(asks(&mut lab, 0), 1, "the first went");
 }
 
 #[test]
