@@ -19,7 +19,7 @@ pub const MAX_PATH_LEN: usize = 1024;
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PathError {
-    /// A control character, a backslash, or the start of a query or fragment, plain or percent-encoded.
+    /// A control character or a backslash, plain or percent-encoded, or the start of a query or fragment.
     #[error("path has a character that is not allowed")]
     Character,
     /// No path.

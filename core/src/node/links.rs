@@ -15,7 +15,7 @@ use crate::{
     wire::{ByeReason, LinkMessage, PROTOCOL_VERSIONS},
 };
 
-/// Most links of a tab.
+/// Most links of a tab: three times what it looks for itself, so that newcomers find room at those who came before.
 pub const MAX_LINKS: usize = 24;
 /// Links a tab tries to have.
 const TARGET_LINKS: usize = 8;
