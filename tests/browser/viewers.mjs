@@ -27,4 +27,4 @@ if (!values.url || !(viewers >= 1) || !(joinIntervalMs >= 0) || (values.mode && 
 const mode = /** @type {'signed' | 'origin' | 'attested' | undefined} */ (values.mode);
 const summary = await runViewers({ url: values.url, viewers, mode, joinIntervalMs, log: console.error });
 console.log(formatSummary(summary));
-process.exit(summary.complete && summary.wrong === 0 ? 0 : 1);
+process.exit(summary.complete && summary.offloadReached && summary.wrong === 0 ? 0 : 1);
