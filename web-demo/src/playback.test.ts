@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { bufferedAhead, type MeteredEvent, offloadOf, playedSeconds, StallMeter } from './playback.ts';
+import { bufferedAhead, type MeteredEvent, offloadOf, playableAhead, playedSeconds, StallMeter } from './playback.ts';
 
 function meterAfter(events: readonly (readonly [MeteredEvent, number])[], autoplay = true): StallMeter {
   const meter = new StallMeter(1000, autoplay);
-  for (const [event, atMs] of events) meter.handle(event, atMs);
+  for (const [event, atMs] of events) meter.handle(event, atMs, 0);
   return meter;
 }
 
@@ -38,6 +38,15 @@ describe('the stall meter', () => {
     expect([meter.stalls, meter.stalledMs(7000)]).toEqual([0, 0]);
   });
 
+  test('waiting with data at hand is no stall', () => {
+    const meter = new StallMeter(0, true);
+    meter.handle('playing', 1000, 4);
+    meter.handle('waiting', 2000, 0.5);
+    meter.handle('playing', 2200, 4);
+    meter.handle('waiting', 3000, 0.4);
+    expect([meter.stalls, meter.stalledMs(3100)]).toEqual([1, 100]);
+  });
+
   test('a seek out of a stall ends its time', () => {
     const meter = meterAfter([['playing', 2000], ['waiting', 5000], ['seeking', 5500], ['playing', 8000]]);
     expect([meter.stalls, meter.stalledMs(9000)]).toEqual([1, 500]);
@@ -56,6 +65,12 @@ test('played seconds are the sum of the ranges', () => {
 test('the buffer ahead is what follows the position without a gap', () => {
   const buffered = ranges([0, 12], [20, 30]);
   expect([0, 4, 12, 15, 19.95, 30].map((at) => Math.round(bufferedAhead(buffered, at)))).toEqual([12, 8, 0, 0, 10, 0]);
+});
+
+test('what is buffered to the end is enough to play on with', () => {
+  const media = (currentTime: number) => ({ buffered: ranges([0, 9.8]), currentTime, duration: 10 });
+  expect([0, 9.7].map((at) => playableAhead(media(at)))).toEqual([Infinity, Infinity]);
+  expect(playableAhead({ ...media(8), duration: 60 })).toBeCloseTo(1.8);
 });
 
 test('the offload is the share of the downloaded bytes, and 0 before the first', () => {

@@ -13,9 +13,12 @@ export const METERED_EVENTS = ['play', 'playing', 'waiting', 'seeking', 'pause',
 /** One of {@link METERED_EVENTS}. */
 export type MeteredEvent = (typeof METERED_EVENTS)[number];
 
+/** Less than this ahead of the position is no data to play on with. */
+const MIN_AHEAD_SECONDS = 0.5;
+
 /**
- * Counts stalls: `waiting` after the first `playing`, until the next `playing`. Waiting for a seek or for the start is
- * no stall. All times are monotonic milliseconds.
+ * Counts stalls: `waiting` for data after the first `playing`, until the next `playing`. Waiting for a seek, for the
+ * start, or for the decoder of a busy machine with data at hand is no stall. All times are monotonic milliseconds.
  */
 export class StallMeter {
   #phase: Phase = { kind: 'starting' };
@@ -46,13 +49,14 @@ export class StallMeter {
     return this.#stalledMs + (this.#phase.kind === 'stalled' ? nowMs - this.#phase.sinceMs : 0);
   }
 
-  /** Takes one media event. */
-  handle(event: MeteredEvent, nowMs: number): void {
+  /** Takes one media event. `aheadSeconds`: what was buffered ahead of the position then, Infinity near the end. */
+  handle(event: MeteredEvent, nowMs: number, aheadSeconds: number): void {
     if (this.#phase.kind === 'starting') {
       this.#handleStart(event, nowMs);
       return;
     }
     if (event === 'waiting' && this.#phase.kind === 'playing') {
+      if (aheadSeconds >= MIN_AHEAD_SECONDS) return;
       this.#stalls += 1;
       this.#phase = { kind: 'stalled', sinceMs: nowMs };
     } else if (event === 'seeking') {
@@ -90,6 +94,12 @@ export function bufferedAhead(ranges: Pick<TimeRanges, 'length' | 'start' | 'end
     if (ranges.start(i) - 0.1 <= position && position < ranges.end(i)) return ranges.end(i) - position;
   }
   return 0;
+}
+
+/** What a media element has to play on with, seconds: Infinity when that reaches its end. */
+export function playableAhead(media: Pick<HTMLMediaElement, 'buffered' | 'currentTime' | 'duration'>): number {
+  const ahead = bufferedAhead(media.buffered, media.currentTime);
+  return media.duration - media.currentTime - ahead < MIN_AHEAD_SECONDS ? Infinity : ahead;
 }
 
 /** The share of the downloaded bytes that came from viewers, 0 to 1; 0 before the first byte. */

@@ -5,7 +5,7 @@ import { Tabswarm, type TabswarmOptions } from 'tabswarm/hls';
 import { type DemoConfig, withViewer } from './config.ts';
 import { fileName, formatBytes, formatCount, formatMs, formatPercent, shortId } from './format.ts';
 import type { EventLog } from './log.ts';
-import { METERED_EVENTS, offloadOf, playedSeconds, StallMeter } from './playback.ts';
+import { METERED_EVENTS, offloadOf, playableAhead, playedSeconds, StallMeter } from './playback.ts';
 import { type DemoReport, MAX_ERRORS, MAX_SEGMENTS, RecentList, type SegmentRecord } from './report.ts';
 
 /** The page's player: what it is made of, and how it did. */
@@ -56,7 +56,9 @@ export async function startPlayer(config: DemoConfig, sinks: PlayerSinks, starte
     errors.push(`${source}: ${message}`);
     log.add('error', `${source}: ${message}`);
   };
-  for (const name of METERED_EVENTS) video.addEventListener(name, () => meter.handle(name, performance.now()));
+  for (const name of METERED_EVENTS) {
+    video.addEventListener(name, () => meter.handle(name, performance.now(), playableAhead(video)));
+  }
   window.addEventListener('error', (event) => fail('page', event.message));
   window.addEventListener('unhandledrejection', (event) => fail('page', String(event.reason)));
 
