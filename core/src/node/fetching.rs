@@ -267,6 +267,9 @@ impl Node {
         if self.is_held(fetch) || fetch.waiters.is_empty() {
             return Due::NotNeeded;
         }
+        if let Some(stalls) = self.twin_stalls_at(fetch).filter(|at| now < *at) {
+            return Due::At(stalls);
+        }
         let listless = matches!(fetch.phase, Phase::Listing { ask: ListAsk::Nowhere, .. });
         if !self.p2p || listless || fetch.phase == Phase::Rootless {
             return Due::Now;
@@ -274,6 +277,13 @@ impl Node {
         let latest = fetch.deadline.saturating_sub(self.pace.margin(self.missing_bytes(fetch)));
         let at = self.patience(fetch, now).map_or(now, |until| until.min(latest));
         if at <= now { Due::Now } else { Due::At(at) }
+    }
+
+    /// When the origin counts as stalled that brings the same bytes for a fetch under another name.
+    fn twin_stalls_at(&self, fetch: &Fetch) -> Option<Timestamp> {
+        let Phase::Trading { content } = fetch.phase else { return None };
+        let twins = self.fetches.values().filter(|twin| twin.phase == Phase::Trading { content });
+        twins.filter(|twin| twin.origin.is_some()).map(|twin| twin.origin_progress + ORIGIN_STALL).max()
     }
 
     /// Until when peers may bring the segment; `None` if there is nobody to wait for.

@@ -141,6 +141,7 @@ impl Node {
             None => fetch.key.range(),
         };
         let Some(waiter) = fetch.waiters.first().copied() else { return };
+        self.abort_twin_origins(fetch);
         let request = OriginRequestId::new(self.next_handle());
         let state = SegmentRequest {
             segment: fetch.segment,
@@ -187,6 +188,20 @@ impl Node {
 
     pub(super) fn abort_origin(&mut self, fetch: &mut Fetch) {
         if let Some(request) = fetch.origin.take() {
+            self.origins.remove(&request);
+            self.output(Output::OriginAbort { request });
+        }
+    }
+
+    /// One request writes to a blob at a time: of two, each would be hashed over what only one of them wrote.
+    fn abort_twin_origins(&mut self, fetch: &Fetch) {
+        let twins: Vec<OriginRequestId> = self
+            .fetches
+            .iter_mut()
+            .filter(|(_, twin)| twin.blob == fetch.blob)
+            .filter_map(|(_, twin)| twin.origin.take())
+            .collect();
+        for request in twins {
             self.origins.remove(&request);
             self.output(Output::OriginAbort { request });
         }

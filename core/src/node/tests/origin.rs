@@ -178,6 +178,55 @@ fn late_bytes_of_a_given_up_request_are_ignored() {
     assert_eq!((&lab.tabs[0].delivered, &lab.tabs[0].failed), (&Vec::new(), &Vec::new()));
 }
 
+/// Two names for the same bytes, attested to one tab that knows nobody; the first is on its way from the origin.
+fn twins() -> (Lab, [FetchId; 2], Asked) {
+    let mut lab = Lab::new(1, Roots::Attested);
+    lab.attests = true;
+    lab.settle();
+    for number in [0, 1] {
+        let attested = attested(number, &segment(0), lab.wall());
+        lab.tell(0, &crate::wire::ServiceMessage::Attested(Box::new(attested)));
+    }
+    let first = lab.fetch(0, 0, Duration::ZERO);
+    let second = lab.fetch(0, 1, Duration::ZERO);
+    let asked = lab.tabs[0].asked.pop().expect("nobody else is there");
+    assert!(lab.tabs[0].asked.is_empty(), "the same bytes are on their way already");
+    lab.head(0, asked, 200);
+    (lab, [first, second], asked)
+}
+
+#[test]
+fn the_same_bytes_under_two_names_come_in_one_request() {
+    let (mut lab, fetches, asked) = twins();
+    lab.bytes(0, asked, &segment(0));
+    lab.end(0, asked);
+    let delivered: Vec<_> = lab.tabs[0].delivered.iter().map(|(fetch, ..)| *fetch).collect();
+    assert_eq!(delivered.len(), 2);
+    assert!(fetches.iter().all(|fetch| delivered.contains(fetch)));
+    assert!(
+        lab.tabs[0]
+            .delivered
+            .iter()
+            .all(|(_, bytes, delivery, _)| *bytes == segment(0) && *delivery == Delivery::Verified)
+    );
+}
+
+#[test]
+fn a_request_that_stalls_gives_way_to_that_of_the_other_name_and_writes_no_more() {
+    let (mut lab, fetches, asked) = twins();
+    lab.bytes(0, asked, &segment(0)[..GROUP / 2]);
+    lab.advance(Duration::from_millis(1100));
+    let other = lab.tabs[0].asked.pop().expect("the other name's request");
+    lab.head(0, other, 200);
+    lab.bytes(0, other, &segment(0)[..GROUP / 4]);
+    lab.bytes(0, asked, &[0xff; 100]);
+    lab.bytes(0, other, &segment(0)[GROUP / 4..]);
+    lab.end(0, other);
+    let delivered: Vec<_> =
+        lab.tabs[0].delivered.iter().map(|(fetch, bytes, ..)| (*fetch, bytes == &segment(0))).collect();
+    assert!(fetches.iter().all(|fetch| delivered.contains(&(*fetch, true))), "{delivered:?}");
+}
+
 #[cfg(not(target_arch = "wasm32"))]
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
