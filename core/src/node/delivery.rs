@@ -44,7 +44,7 @@ impl Node {
             fetch.wake_by(hopeful);
             return false;
         }
-        for waiter in std::mem::take(&mut fetch.waiters) {
+        for waiter in fetch.take_waiters() {
             self.waiters.remove(&waiter);
             self.output(Output::Fail { fetch: waiter, error });
         }
@@ -89,7 +89,7 @@ impl Node {
 
     fn deliver(&mut self, fetch: &mut Fetch, len: u64, delivery: Delivery, now: Timestamp) {
         let status = if fetch.key.range().is_some() { 206 } else { 200 };
-        for waiter in std::mem::take(&mut fetch.waiters) {
+        for waiter in fetch.take_waiters() {
             self.waiters.remove(&waiter);
             fetch.served = Some(waiter);
             self.stats.segments += 1;
@@ -142,7 +142,7 @@ impl Node {
         fetch.no_range = true;
         self.stats.bad_groups += 1;
         let first = !std::mem::replace(&mut fetch.contradicted, true);
-        if first && let Some(id) = fetch.waiters.first().copied().or(fetch.served) {
+        if first && let Some(id) = fetch.first_waiter().or(fetch.served) {
             self.event(Event::OriginMismatch { fetch: id });
         }
         let signed = self

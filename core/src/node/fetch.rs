@@ -47,14 +47,15 @@ pub(super) enum ListAsk {
 pub(super) struct Fetch {
     /// Chaining values of a group list that comes in parts.
     pub(super) list_values: Vec<ChainingValue>,
-    /// The player's requests; none once it was served and only the root is awaited.
-    pub(super) waiters: Vec<FetchId>,
+    /// The player's requests and when each needs the segment; none once it was served and only the root is awaited.
+    pub(super) waiters: LiteMap<FetchId, Timestamp>,
     /// The last request that was served unchecked: it hears of a mismatch that shows later.
     pub(super) served: Option<FetchId>,
     pub(super) stream: StreamId,
     pub(super) key: SegmentKey,
     pub(super) segment: SegmentId,
     pub(super) started: Timestamp,
+    /// The earliest deadline of those who wait, or waited last.
     pub(super) deadline: Timestamp,
     pub(super) phase: Phase,
     pub(super) blob: BlobHandle,
@@ -118,7 +119,7 @@ impl Fetch {
             served: None,
             started: now,
             stream: request.stream,
-            waiters: vec![waiter],
+            waiters: LiteMap::from_iter([(waiter, deadline)]),
             wake: None,
             whole: None,
             whole_at: now,
@@ -131,6 +132,32 @@ impl Fetch {
             Phase::Listing { content, .. } | Phase::Trading { content } => Some(*content),
             Phase::Resolving | Phase::Rootless => None,
         }
+    }
+
+    /// Whose URL the origin is asked with.
+    pub(super) fn first_waiter(&self) -> Option<FetchId> {
+        self.waiters.first().map(|(waiter, _)| *waiter)
+    }
+
+    /// Adds a request, or moves its deadline.
+    pub(super) fn wait(&mut self, waiter: FetchId, deadline: Timestamp) {
+        self.waiters.insert(waiter, deadline);
+        self.note_deadline();
+    }
+
+    /// Takes a request back.
+    pub(super) fn stop_waiting(&mut self, waiter: FetchId) {
+        self.waiters.remove(&waiter);
+        self.note_deadline();
+    }
+
+    fn note_deadline(&mut self) {
+        self.deadline = self.waiters.values().copied().min().unwrap_or(self.deadline);
+    }
+
+    /// Ends the wait of all requests, in the order they came.
+    pub(super) fn take_waiters(&mut self) -> Vec<FetchId> {
+        std::mem::take(&mut self.waiters).into_iter().map(|(waiter, _)| waiter).collect()
     }
 
     /// Whether the origin is bringing a group, in time and without a pause.

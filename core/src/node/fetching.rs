@@ -49,8 +49,7 @@ impl Node {
         }
         match self.fetches.get_mut(&segment) {
             Some(fetch) if fetch.waiters.len() < MAX_WAITERS => {
-                fetch.waiters.push(id);
-                fetch.deadline = fetch.deadline.min(deadline);
+                fetch.wait(id, deadline);
             }
             Some(_) => {
                 self.output(Output::Fail { fetch: id, error: FetchError::Cancelled });
@@ -67,10 +66,10 @@ impl Node {
         id
     }
 
-    /// Moves a fetch's deadline, for example after a seek.
+    /// Moves a fetch's deadline, for example after a seek. Of those who share a segment the most urgent one counts.
     pub fn set_deadline(&mut self, fetch: FetchId, deadline: Timestamp, now: Timestamp) {
-        if let Some(fetch) = self.waiters.get(&fetch).and_then(|segment| self.fetches.get_mut(segment)) {
-            fetch.deadline = deadline;
+        if let Some(state) = self.waiters.get(&fetch).and_then(|segment| self.fetches.get_mut(segment)) {
+            state.wait(fetch, deadline);
         }
         self.settle(now);
     }
@@ -80,7 +79,7 @@ impl Node {
         if let Some(segment) = self.waiters.remove(&fetch)
             && let Some(state) = self.fetches.get_mut(&segment)
         {
-            state.waiters.retain(|waiter| *waiter != fetch);
+            state.stop_waiting(fetch);
             if state.waiters.is_empty()
                 && let Some(state) = self.fetches.remove(&segment)
             {
@@ -110,8 +109,11 @@ impl Node {
     }
 
     pub(super) fn drive_fetches(&mut self, now: Timestamp) {
-        let segments: Vec<SegmentId> = self.fetches.keys().copied().collect();
-        for segment in segments {
+        let mut segments: Vec<(Timestamp, SegmentId)> =
+            self.fetches.iter().map(|(segment, fetch)| (fetch.deadline, *segment)).collect();
+        // What is needed first is asked of the peers first.
+        segments.sort_unstable();
+        for (_, segment) in segments {
             let Some(mut fetch) = self.fetches.remove(&segment) else { continue };
             self.resolve(&mut fetch, now);
             self.ask_list(&mut fetch, now);

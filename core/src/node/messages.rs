@@ -180,7 +180,7 @@ impl Node {
             fetch.asked.remove(&data.group);
             fetch.progress = now;
             fetch.credit_peer(peer, len);
-            waiter = fetch.waiters.first().copied();
+            waiter = fetch.first_waiter();
         }
         if let Some(fetch) = waiter {
             self.event(Event::GroupVerified { fetch, peer: Some(peer), bytes: len as u32 });

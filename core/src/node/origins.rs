@@ -140,7 +140,7 @@ impl Node {
             Some(part) => ByteRange::new(base + part.start, base + part.end),
             None => fetch.key.range(),
         };
-        let Some(waiter) = fetch.waiters.first().copied() else { return };
+        let Some(waiter) = fetch.first_waiter() else { return };
         self.abort_twin_origins(fetch);
         let request = OriginRequestId::new(self.next_handle());
         let state = SegmentRequest {
@@ -304,8 +304,8 @@ impl Node {
         let bytes = stored.list.len().group_bytes(group).map_or(0, |range| range.len() as u32);
         self.stats.verified_groups += 1;
         fetch.progress = now;
-        if let Some(waiter) = fetch.waiters.first() {
-            self.event(Event::GroupVerified { fetch: *waiter, peer: None, bytes });
+        if let Some(waiter) = fetch.first_waiter() {
+            self.event(Event::GroupVerified { fetch: waiter, peer: None, bytes });
         }
         self.announce_group(fetch.stream, content, group, now);
         true
