@@ -39,7 +39,8 @@ impl Node {
             return true;
         }
         let Some(error) = fetch.origin_error else { return false };
-        let hopeful = fetch.progress + STALL;
+        // A holder that brings a little now and then is not waited for beyond the time the segment is needed.
+        let hopeful = (fetch.progress + STALL).min(fetch.deadline.max(fetch.origin_progress + STALL));
         if now < hopeful && error != FetchError::Mismatch && self.has_holder(fetch) {
             fetch.wake_by(hopeful);
             return false;

@@ -295,13 +295,13 @@ impl Node {
         }
         let Some(content) = fetch.content() else { return Some(fetch.progress + RESOLVE_PATIENCE) };
         let transfers = self.ready_links().map(|link| &self.links[&link].transfer);
-        let holding = self.has_holder(fetch).then(|| fetch.progress + STALL);
+        let spread = STAGGER.mul_f64(self.rank(fetch));
+        let holding = self.has_holder(fetch).then(|| fetch.progress + STALL + spread);
         let coming = transfers.filter_map(|transfer| transfer.claims.coming_until(&content)).max();
         let coming = coming.filter(|until| *until > now);
         // A new neighbour says what it holds right after its hello. Both ends wait for that, and then not equally long.
         let hearing = self.last_ready.map_or(fetch.progress, |at| fetch.progress.max(at + HEAR_PATIENCE));
-        let stagger = hearing + STAGGER.mul_f64(self.rank(fetch));
-        [Some(stagger), holding, coming].into_iter().flatten().max()
+        [Some(hearing + spread), holding, coming].into_iter().flatten().max()
     }
 
     /// Whether links are on their way that may bring the segment.
@@ -344,9 +344,13 @@ impl Node {
         }
     }
 
+    /// Whether a neighbour says that it holds something that is missing here.
     pub(super) fn has_holder(&self, fetch: &Fetch) -> bool {
-        fetch.content().is_some_and(|content| {
-            self.ready_links().any(|link| self.links[&link].transfer.claims.holds_some(&content))
+        let Some(content) = fetch.content() else { return false };
+        let stored = self.store.get(&content).filter(|_| matches!(fetch.phase, Phase::Trading { .. }));
+        self.ready_links().map(|link| &self.links[&link].transfer.claims).any(|claims| match stored {
+            Some(stored) => stored.held.missing().any(|group| claims.holds(&content, group)),
+            None => claims.holds_some(&content),
         })
     }
 }

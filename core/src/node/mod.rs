@@ -14,6 +14,7 @@ mod links;
 mod lists;
 mod messages;
 mod origins;
+mod pace;
 mod random;
 mod roots;
 mod service;
@@ -22,13 +23,8 @@ mod uploads;
 use std::{collections::VecDeque, time::Duration};
 
 use self::{
-    announce::Announcements,
-    fetch::Fetch,
-    links::Link,
-    origins::{OriginPace, OriginUse},
-    random::Random,
-    roots::StreamState,
-    service::Service,
+    announce::Announcements, fetch::Fetch, links::Link, origins::OriginUse, pace::Pace, random::Random,
+    roots::StreamState, service::Service,
 };
 use crate::{
     content::Manifest,
@@ -76,7 +72,7 @@ pub struct Node {
     origins: LiteMap<OriginRequestId, OriginUse>,
     outputs: VecDeque<Output>,
     p2p: bool,
-    pace: OriginPace,
+    pace: Pace,
     random: Random,
     service: Service,
     stats: Stats,
@@ -106,7 +102,7 @@ impl Node {
             origins: LiteMap::new(),
             outputs: VecDeque::new(),
             p2p: config.p2p,
-            pace: OriginPace::default(),
+            pace: Pace::default(),
             random,
             service: Service::new(&config, now),
             stats: Stats::default(),

@@ -3,7 +3,7 @@
 //! A whole request is what a player without us would have sent. A request of our own making (a range of missing
 //! groups) that goes wrong is repeated as a whole one, so that the player sees what it would have seen.
 
-use std::{ops::Range, time::Duration};
+use std::ops::Range;
 
 use litemap::LiteMap;
 
@@ -11,6 +11,7 @@ use super::{
     Node,
     fetch::{Fetch, ListAsk, Phase},
     io::{Event, FetchError, OriginHead, Output},
+    pace::Pace,
 };
 use crate::{
     content::{GROUP_LEN, GroupDigest, MAX_SEGMENT_LEN, SegmentHasher},
@@ -52,44 +53,17 @@ pub(super) struct SegmentRequest {
     first_byte: Option<Timestamp>,
 }
 
-/// How quick the origin is, for the time a fetch can wait before it has to ask.
-#[derive(Debug, Default)]
-pub(super) struct OriginPace {
-    /// Smoothed time to the first byte.
-    latency: Option<Duration>,
-    /// Smoothed bytes per second after it.
-    rate: Option<f64>,
-}
-
-impl OriginPace {
-    /// Time to keep in hand for fetching so many bytes: twice the estimate, 1 to 4 s; 1 s before the first answer.
-    pub(super) fn margin(&self, bytes: u64) -> Duration {
-        let (Some(latency), Some(rate)) = (self.latency, self.rate) else { return Duration::from_secs(1) };
-        let transfer = Duration::from_secs_f64((bytes as f64 / rate.max(1000.0)).min(10.0));
-        ((latency + transfer) * 2).clamp(Duration::from_secs(1), Duration::from_secs(4))
-    }
-
-    fn note(&mut self, request: &SegmentRequest, now: Timestamp) {
-        let Some(first_byte) = request.first_byte else { return };
-        let latency = first_byte.saturating_since(request.started);
-        self.latency = Some(self.latency.map_or(latency, |old| (old * 3 + latency) / 4));
-        let took = now.saturating_since(first_byte).as_secs_f64().max(0.001);
-        let rate = request.received as f64 / took;
-        self.rate = Some(self.rate.map_or(rate, |old| old * 0.75 + rate * 0.25));
-    }
-}
-
 impl Node {
     /// The head of an origin's answer came.
     pub fn handle_origin_head(&mut self, request: OriginRequestId, head: OriginHead, now: Timestamp) {
         if let Some(OriginUse::Segment(state)) = self.origins.get_mut(&request) {
             let segment = state.segment;
-            if !matches!(head.status, 200 | 206) {
+            if !matches!(head.status, 200..=299) {
                 self.output(Output::OriginAbort { request });
                 self.origin_broke(request, FetchError::Status(head.status), now);
             } else if let Some(position) = state.place(head) {
                 state.position = Some(position);
-                let ignored_range = head.status == 200 && !state.whole;
+                let ignored_range = head.status != 206 && !state.whole;
                 self.with_fetch(segment, |_, fetch| fetch.no_range |= ignored_range);
             } else {
                 self.output(Output::OriginAbort { request });
@@ -188,7 +162,9 @@ impl Node {
 
     pub(super) fn abort_origin(&mut self, fetch: &mut Fetch) {
         if let Some(request) = fetch.origin.take() {
-            self.origins.remove(&request);
+            if let Some(OriginUse::Segment(state)) = self.origins.remove(&request) {
+                state.tell_pace(&mut self.pace, fetch.origin_progress);
+            }
             self.output(Output::OriginAbort { request });
         }
     }
@@ -313,7 +289,7 @@ impl Node {
 
     fn finish_origin(&mut self, request: OriginRequestId, now: Timestamp) {
         let Some(OriginUse::Segment(mut state)) = self.origins.remove(&request) else { return };
-        self.pace.note(&state, now);
+        state.tell_pace(&mut self.pace, now);
         let Some(position) = state.position else {
             self.origins.insert(request, OriginUse::Segment(state));
             self.origin_broke(request, FetchError::Network, now);
@@ -370,9 +346,18 @@ impl Node {
 }
 
 impl SegmentRequest {
+    /// Tells how quick the origin was, bytes coming last at `until`.
+    fn tell_pace(&self, pace: &mut Pace, until: Timestamp) {
+        if let Some(first_byte) = self.first_byte {
+            let (latency, took) =
+                (first_byte.saturating_since(self.started), until.saturating_since(first_byte));
+            pace.note(latency, self.received, took);
+        }
+    }
+
     /// Where the body starts in the resource; `None` if the answer is not to what was asked.
     fn place(&self, head: OriginHead) -> Option<u64> {
-        if head.status == 200 {
+        if head.status != 206 {
             return Some(0);
         }
         let asked = self.asked?;

@@ -25,7 +25,7 @@ const MAX_WINDOW: usize = 64;
 const MIN_IN_FLIGHT: u64 = 64 * 1024;
 /// Requests are late when the link brought nothing for this, for four round trips, or for three of its own pauses.
 const LATE_AFTER: Duration = Duration::from_millis(1000);
-/// Longest time that a link's own pauses earn it.
+/// Longest time that a link's round trips or pauses earn it: the peer decides when it answers a ping.
 const LATEST: Duration = Duration::from_secs(6);
 /// A request is late after so many times that, whatever else the link brings meanwhile.
 const LATE_IN_LINE: u32 = 3;
@@ -200,7 +200,7 @@ impl Transfer {
     }
 
     fn late_after(&self, rtt: Option<Duration>) -> Duration {
-        LATE_AFTER.max(rtt.unwrap_or_default() * 4).max((self.pause * 3).min(LATEST))
+        LATE_AFTER.max((rtt.unwrap_or_default() * 4).max(self.pause * 3).min(LATEST))
     }
 
     /// Ends a request that the peer will not answer; its groups may not come any more.
@@ -368,6 +368,13 @@ mod tests {
         }
         transfer.ask(content(), range(1, 2), now);
         assert_eq!(late_after(&transfer, now), Some(LATE_AFTER));
+    }
+
+    #[test]
+    fn a_peer_that_answers_pings_slowly_is_not_given_ever_more_time() {
+        let mut transfer = Transfer::new(NOW);
+        transfer.ask(content(), range(0, 1), NOW);
+        assert_eq!(transfer.next_late(Some(Duration::from_secs(15))), Some(NOW + LATEST));
     }
 
     #[test]

@@ -1,7 +1,12 @@
 use std::time::Duration;
 
 use super::{super::*, lab::*};
-use crate::{content::GROUP_LEN, units::ByteRange};
+use crate::{
+    bounded::BoundedVec,
+    content::GROUP_LEN,
+    units::{ByteRange, GroupIndex, GroupRange},
+    wire::{Have, HaveEntry, Held, LinkMessage, Request, data_header},
+};
 
 const GROUP: usize = GROUP_LEN as usize;
 
@@ -118,19 +123,77 @@ fn a_body_that_breaks_off_is_a_network_error_and_what_was_verified_stays() {
     assert_eq!(lab.tabs[0].delivered, [(again, segment(0), Delivery::Verified, 200)]);
 }
 
-#[test]
-fn an_origin_error_does_not_matter_while_a_neighbour_brings_the_segment() {
+/// The origin answers tab 1 with 500 while tab 0 is asked for everything, and brings nothing by itself.
+fn failing_origin_and_slow_holder() -> (Lab, FetchId, Request) {
     let mut lab = Lab::connected(2);
-    lab.fetch(1, 0, Duration::ZERO);
+    let fetch = lab.fetch(1, 0, Duration::ZERO);
     lab.answer_sidecars(1, 0);
     lab.advance(Duration::from_millis(10));
     let asked = lab.tabs[1].asked.pop().unwrap();
-    lab.hold(0, 0);
+    lab.silent.insert(0);
+    let entries = [HaveEntry { content: content(0), held: Held::All }];
+    let have = Have { stream: stream(Roots::Origin).id, entries: BoundedVec::first_of(entries) };
+    lab.say(0, 1, &LinkMessage::Have(have).to_bytes());
+    let request = lab.tabs[1].said.iter().find_map(|(_, message)| match message {
+        LinkMessage::Request(request) => Some(request.clone()),
+        _ => None,
+    });
     lab.head(1, asked, 500);
     lab.settle();
-    lab.advance(Duration::from_millis(100));
+    (lab, fetch, request.expect("the holder is asked"))
+}
+
+fn bring(lab: &mut Lab, request: &Request, group: u32) {
+    let bytes = &segment(0)[group as usize * GROUP..][..GROUP];
+    let message = [data_header(request.id, GroupIndex::new(group), GROUP), bytes.to_vec()].concat();
+    lab.send_bulk(0, 1, &message);
+}
+
+#[test]
+fn an_origin_error_does_not_matter_while_a_neighbour_brings_the_segment() {
+    let (mut lab, _, _) = failing_origin_and_slow_holder();
+    lab.silent.clear();
+    lab.hold(0, 0);
+    lab.advance(Duration::from_millis(1900));
     assert_eq!(lab.tabs[1].failed, []);
     assert_eq!(lab.tabs[1].delivered[0].1, segment(0));
+}
+
+#[test]
+fn a_neighbour_that_brings_a_little_does_not_keep_an_origin_error_from_the_player() {
+    let (mut lab, fetch, request) = failing_origin_and_slow_holder();
+    lab.advance(Duration::from_millis(1500));
+    assert_eq!(lab.tabs[1].failed, []);
+    bring(&mut lab, &request, 0);
+    assert_eq!(lab.tabs[1].node.stats().verified_groups, 1);
+    lab.advance(Duration::from_millis(600));
+    assert_eq!(lab.tabs[1].failed, [(fetch, FetchError::Status(500))]);
+}
+
+#[test]
+fn a_neighbour_that_holds_only_what_is_here_already_is_not_waited_for() {
+    let mut lab = Lab::connected(2);
+    let cancelled = lab.fetch(1, 0, Duration::ZERO);
+    lab.answer_sidecars(1, 0);
+    lab.advance(Duration::from_millis(10));
+    let asked = lab.tabs[1].asked[0];
+    lab.head(1, asked, 200);
+    lab.bytes(1, asked, &segment(0)[..2 * GROUP]);
+    lab.call(1, &[], |node, now| node.cancel(cancelled, now));
+    let held = Held::Groups(BoundedVec::first_of(GroupRange::new(GroupIndex::new(0), GroupIndex::new(2))));
+    let entries = [HaveEntry { content: content(0), held }];
+    let have = Have { stream: stream(Roots::Origin).id, entries: BoundedVec::first_of(entries) };
+    lab.say(0, 1, &LinkMessage::Have(have).to_bytes());
+    lab.fetch(1, 0, Duration::from_secs(20));
+    lab.advance(Duration::from_millis(600));
+    assert_eq!(lab.tabs[1].asked[0].range, ByteRange::new(2 * GROUP as u64, LEN));
+}
+
+#[test]
+fn any_answer_of_success_is_taken_as_a_player_would() {
+    let (mut lab, fetch, asked) = alone(Roots::Origin);
+    lab.answer(0, asked, 203, &segment(0));
+    assert_eq!(lab.tabs[0].delivered, [(fetch, segment(0), Delivery::Verified, 200)]);
 }
 
 #[test]

@@ -1,0 +1,91 @@
+//! How quick the origin is: the time that a fetch has to keep in hand for it.
+
+use std::time::Duration;
+
+/// Least time that is kept in hand.
+const LEAST_MARGIN: Duration = Duration::from_secs(1);
+/// More than this is kept in hand only if the origin is expected to take as long.
+const SAFE_MARGIN: Duration = Duration::from_secs(4);
+/// Longest time that a transfer is estimated to take.
+const LONGEST_ESTIMATE: Duration = Duration::from_secs(20);
+/// A response of fewer bytes, or in less time, says nothing of the rate.
+const LEAST_SAMPLE: u64 = 64 * 1024;
+const SHORTEST_SAMPLE: Duration = Duration::from_millis(20);
+
+/// The origin's latency and rate, as far as they are known.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// Smoothed time to the first byte.
+    latency: Option<Duration>,
+    /// Bytes that came after it lately, …
+    bytes: f64,
+    /// …and the seconds they took.
+    seconds: f64,
+}
+
+impl Pace {
+    /// Time to keep in hand for fetching so many bytes: twice the estimate, but no more than 4 s unless the estimate itself
+    /// is; at least 1 s.
+    pub(super) fn margin(&self, bytes: u64) -> Duration {
+        let seconds = if self.bytes > 0.0 { bytes as f64 * self.seconds / self.bytes } else { 0.0 };
+        let transfer = Duration::from_secs_f64(seconds.min(LONGEST_ESTIMATE.as_secs_f64()));
+        let estimate = self.latency.unwrap_or_default() + transfer;
+        (estimate * 2).min(estimate.max(SAFE_MARGIN)).max(LEAST_MARGIN)
+    }
+
+    /// Takes what a response says, complete or not: `took` is the time from its first byte to its last.
+    pub(super) fn note(&mut self, latency: Duration, bytes: u64, took: Duration) {
+        self.latency = Some(self.latency.map_or(latency, |old| (old * 3 + latency) / 4));
+        // A burst was in some cache; the next segment need not be.
+        if bytes < LEAST_SAMPLE || took < SHORTEST_SAMPLE {
+            return;
+        }
+        self.bytes = self.bytes * 0.75 + bytes as f64;
+        self.seconds = self.seconds * 0.75 + took.as_secs_f64();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEGABYTE: u64 = 1_000_000;
+
+    /// An origin that sends a megabyte in so many seconds, after 100 ms.
+    fn origin(seconds: f64) -> Pace {
+        let mut pace = Pace::default();
+        (0..8)
+            .for_each(|_| pace.note(Duration::from_millis(100), MEGABYTE, Duration::from_secs_f64(seconds)));
+        pace
+    }
+
+    fn seconds(margin: Duration) -> f64 {
+        (margin.as_secs_f64() * 10.0).round() / 10.0
+    }
+
+    #[test]
+    fn twice_the_expected_time_is_kept_in_hand_within_limits() {
+        assert_eq!(Pace::default().margin(MEGABYTE), LEAST_MARGIN);
+        assert_eq!(origin(0.1).margin(MEGABYTE), LEAST_MARGIN);
+        assert_eq!(seconds(origin(1.0).margin(MEGABYTE)), 2.2);
+        assert_eq!(origin(3.0).margin(MEGABYTE), SAFE_MARGIN);
+        assert_eq!(seconds(origin(8.0).margin(MEGABYTE)), 8.1);
+        assert_eq!(seconds(origin(1000.0).margin(MEGABYTE)), 20.1);
+    }
+
+    #[test]
+    fn a_response_out_of_a_cache_does_not_make_the_origin_quick() {
+        let mut pace = origin(1.0);
+        let before = pace.margin(MEGABYTE);
+        pace.note(Duration::from_millis(100), MEGABYTE, Duration::from_millis(1));
+        pace.note(Duration::from_millis(100), 1000, Duration::from_millis(30));
+        assert_eq!(pace.margin(MEGABYTE), before);
+    }
+
+    #[test]
+    fn a_large_response_says_more_than_a_small_one() {
+        let mut pace = origin(1.0);
+        pace.note(Duration::from_millis(100), LEAST_SAMPLE, SHORTEST_SAMPLE);
+        assert!(seconds(pace.margin(MEGABYTE)) > 2.0);
+    }
+}
