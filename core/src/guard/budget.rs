@@ -1,8 +1,8 @@
 //! Token buckets and the dial budget (what Chromium limits).
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
-use crate::time::Timestamp;
+use crate::{id::PeerId, time::Timestamp};
 
 /// Most connections, live and closed but not yet collected, before dialling stops.
 const MAX_CONNECTIONS: usize = 300;
@@ -10,6 +10,10 @@ const MAX_CONNECTIONS: usize = 300;
 const MAX_PENDING: usize = 12;
 /// How long dialling pauses after the environment refused a connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_secs(60);
+/// Offers that are accepted at once, and then a second.
+const ACCEPTS: (u32, f64) = (20, 1.0);
+/// Most callers whose share of that is counted; the one that called first is forgotten first.
+const MAX_CALLERS: usize = 64;
 
 /// A token bucket: `burst` at once, then `per_second`.
 #[derive(Clone, Copy, Debug)]
@@ -52,16 +56,20 @@ impl TokenBucket {
 #[derive(Clone, Debug)]
 pub struct DialBudget {
     accepts: TokenBucket,
+    /// A quarter of `accepts` for each who called lately.
+    callers: VecDeque<(PeerId, TokenBucket)>,
     dials: TokenBucket,
     paused_until: Timestamp,
     uncollected: usize,
 }
 
 impl DialBudget {
-    /// Own dials: 60 at once, then 240 an hour. Accepted offers: 20 at once, then one a second.
+    /// Own dials: 60 at once, then 240 an hour. Accepted offers: 20 at once, then one a second, of one caller a quarter of
+    /// that.
     pub fn new(now: Timestamp) -> Self {
         Self {
-            accepts: TokenBucket::new(20, 1.0, now),
+            accepts: TokenBucket::new(ACCEPTS.0, ACCEPTS.1, now),
+            callers: VecDeque::new(),
             dials: TokenBucket::new(60, 240.0 / 3600.0, now),
             paused_until: now,
             uncollected: 0,
@@ -83,9 +91,21 @@ impl DialBudget {
         self.has_room(live, pending, now) && self.dials.take(now)
     }
 
-    /// Whether an offer may be accepted now; counts it.
-    pub fn take_accept(&mut self, live: usize, pending: usize, now: Timestamp) -> bool {
-        self.has_room(live, pending, now) && self.accepts.take(now)
+    /// Whether an offer of this peer may be accepted now; counts it.
+    pub fn take_accept(&mut self, from: PeerId, live: usize, pending: usize, now: Timestamp) -> bool {
+        self.has_room(live, pending, now) && self.share_of(from, now).take(now) && self.accepts.take(now)
+    }
+
+    fn share_of(&mut self, caller: PeerId, now: Timestamp) -> &mut TokenBucket {
+        let known = self.callers.iter().position(|(known, _)| *known == caller);
+        let index = known.unwrap_or_else(|| {
+            if self.callers.len() == MAX_CALLERS {
+                self.callers.pop_front();
+            }
+            self.callers.push_back((caller, TokenBucket::new(ACCEPTS.0 / 4, ACCEPTS.1 / 4.0, now)));
+            self.callers.len() - 1
+        });
+        &mut self.callers[index].1
     }
 
     fn has_room(&self, live: usize, pending: usize, now: Timestamp) -> bool {
@@ -124,6 +144,23 @@ mod tests {
         budget.set_uncollected(299);
         assert!(budget.take_dial(0, 0, start));
         assert!(!budget.take_dial(1, 0, start));
-        assert!(!budget.take_accept(1, 0, start));
+        assert!(!budget.take_accept(PeerId::from_bytes([1; 32]), 1, 0, start));
+    }
+
+    #[test]
+    fn one_caller_gets_a_quarter_of_the_accepted_offers() {
+        let start = Timestamp::from_millis(0);
+        let mut budget = DialBudget::new(start);
+        let accepted = |budget: &mut DialBudget, from: u8, now| {
+            (0..100).filter(|_| budget.take_accept(PeerId::from_bytes([from; 32]), 0, 0, now)).count()
+        };
+        assert_eq!(accepted(&mut budget, 1, start), 5);
+        assert_eq!(accepted(&mut budget, 2, start), 5);
+        let later = Timestamp::from_millis(60_000);
+        assert_eq!((1..=5).map(|from| accepted(&mut budget, from, later)).sum::<usize>(), 20);
+        for from in 0..=255 {
+            accepted(&mut budget, from, later);
+        }
+        assert_eq!(budget.callers.len(), MAX_CALLERS);
     }
 }

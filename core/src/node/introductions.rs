@@ -3,7 +3,7 @@
 use super::{
     Node,
     io::{Output, SdpKind},
-    links::{Link, MAX_EARLY_CANDIDATES, MAX_LINKS, Side},
+    links::{Link, MAX_CANDIDATES, MAX_EARLY_CANDIDATES, MAX_LINKS, Side},
 };
 use crate::{
     id::{LinkId, PeerId, SessionId},
@@ -105,7 +105,7 @@ impl Node {
             self.close_link(link, None);
         }
         let full = self.links.len() >= MAX_LINKS;
-        if full || !self.budget.take_accept(self.links.len(), self.pending_links(), now) {
+        if full || !self.budget.take_accept(from, self.links.len(), self.pending_links(), now) {
             return;
         }
         let link = LinkId::new(self.next_handle());
@@ -140,6 +140,10 @@ impl Node {
             return;
         };
         let link = *link;
+        if state.candidates >= MAX_CANDIDATES {
+            return;
+        }
+        state.candidates += 1;
         if state.remote.is_some() {
             self.output(Output::AddCandidate { link, candidate });
         } else if state.early_remote.len() < MAX_EARLY_CANDIDATES {

@@ -27,10 +27,16 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 const DEAD_AFTER: Duration = Duration::from_secs(15);
 /// Most candidates kept for a link whose remote description has not come.
 pub(super) const MAX_EARLY_CANDIDATES: usize = 32;
+/// Most candidates taken from a peer: the browser sends checks to each address that is named.
+pub(super) const MAX_CANDIDATES: usize = 64;
 /// Control messages of one peer: this many at once…
 const CONTROL_BURST: u32 = 2000;
 /// …and this many a second.
 const CONTROL_PER_SECOND: f64 = 800.0;
+/// Values of group lists that one peer is given at once, 512 KiB…
+const LIST_VALUES_BURST: u32 = 16_384;
+/// …and a second, 128 KiB. What is beyond has to come from the sidecar.
+const LIST_VALUES_PER_SECOND: f64 = 4096.0;
 
 /// Who called whom.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -58,10 +64,14 @@ pub(super) struct Link {
     pub(super) own: Option<Fingerprint>,
     pub(super) remote: Option<Fingerprint>,
     pub(super) early_remote: Vec<Candidate>,
+    /// Candidates that the peer named.
+    pub(super) candidates: usize,
     pub(super) early_local: Vec<Candidate>,
     pub(super) rtt: Option<Duration>,
     pub(super) transfer: Transfer,
     pub(super) control: TokenBucket,
+    /// Values of group lists that the peer may still be given.
+    pub(super) lists: TokenBucket,
     since: Timestamp,
     state: State,
 }
@@ -75,10 +85,12 @@ impl Link {
             own: None,
             remote: None,
             early_remote: Vec::new(),
+            candidates: 0,
             early_local: Vec::new(),
             rtt: None,
             transfer: Transfer::new(now),
             control: TokenBucket::new(CONTROL_BURST, CONTROL_PER_SECOND, now),
+            lists: TokenBucket::new(LIST_VALUES_BURST, LIST_VALUES_PER_SECOND, now),
             since: now,
             state: State::Connecting { greeted: false },
         }

@@ -102,9 +102,10 @@ impl Node {
     }
 
     /// A peer has no list after all: the sidecar is asked at once.
-    pub(super) fn handle_no_list(&mut self, content: &ContentId, now: Timestamp) {
+    pub(super) fn handle_no_list(&mut self, link: LinkId, content: &ContentId, now: Timestamp) {
         if let Some(fetch) = self.segment_of(content).and_then(|segment| self.fetches.get_mut(&segment))
-            && let Phase::Listing { ask: ListAsk::Peer(_, until), .. } = &mut fetch.phase
+            && let Phase::Listing { ask: ListAsk::Peer(asked, until), .. } = &mut fetch.phase
+            && *asked == link
         {
             *until = now;
         }

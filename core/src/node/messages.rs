@@ -72,9 +72,9 @@ impl Node {
                     self.unask(link, &content, &groups);
                 }
             }
-            LinkMessage::GetList(content) => self.send_list(link, &content),
+            LinkMessage::GetList(content) => self.send_list(link, &content, now),
             LinkMessage::ListPart(part) => self.handle_list_part(link, part, now),
-            LinkMessage::NoList(content) => self.handle_no_list(&content, now),
+            LinkMessage::NoList(content) => self.handle_no_list(link, &content, now),
         }
     }
 
@@ -88,8 +88,12 @@ impl Node {
         }
     }
 
-    fn send_list(&mut self, link: LinkId, content: &ContentId) {
-        let Some(stored) = self.store.get(content) else {
+    fn send_list(&mut self, link: LinkId, content: &ContentId, now: Timestamp) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let stored = self.store.get(content);
+        let Some(stored) =
+            stored.filter(|stored| state.lists.take_many(stored.list.len().list_values(), now))
+        else {
             self.say(link, &LinkMessage::NoList(*content));
             return;
         };
@@ -115,7 +119,7 @@ impl Node {
             Ok(list) => self.handle_list(list, now),
             // The list does not hash up to the root the peer was asked for.
             Err(_) => {
-                self.handle_no_list(&content, now);
+                self.handle_no_list(link, &content, now);
                 self.violation(link, Violation::BadGroup, now);
             }
         }

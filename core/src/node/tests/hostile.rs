@@ -96,6 +96,43 @@ fn a_small_message_never_makes_a_large_answer() {
 }
 
 #[test]
+fn long_lists_are_given_up_to_a_limit_and_who_wants_more_is_told_that_there_is_none() {
+    let mut lab = Lab::connected(2);
+    let long = list(&vec![7; 512 * GROUP_LEN as usize]);
+    let node = &mut lab.tabs[0].node;
+    node.store.insert(long.clone(), BlobHandle::new(1_000_000), stream(Roots::Origin).id);
+    let message = LinkMessage::GetList(long.root()).to_bytes().repeat(100);
+    lab.say(1, 0, &message);
+    let (mut values, mut refused) = (0, 0);
+    for (_, said) in &lab.tabs[0].said {
+        match said {
+            LinkMessage::ListPart(part) => values += part.values.len(),
+            LinkMessage::NoList(_) => refused += 1,
+            _ => {}
+        }
+    }
+    assert_eq!((values, refused), (16_384, 100 - 16_384 / 512));
+    assert_eq!(lab.bans(0), []);
+}
+
+#[test]
+fn only_who_was_asked_for_a_list_can_say_that_there_is_none() {
+    let mut lab = Lab::connected(3);
+    let have = Have {
+        stream: stream(Roots::Origin).id,
+        entries: BoundedVec::first_of([HaveEntry { content: content(0), held: Held::All }]),
+    };
+    lab.say(1, 0, &LinkMessage::Have(have).to_bytes());
+    lab.silent.insert(1);
+    lab.fetch(0, 0, Duration::from_secs(20));
+    let none = LinkMessage::NoList(content(0)).to_bytes();
+    lab.say(2, 0, &none);
+    assert!(lab.tabs[0].sidecars.is_empty());
+    lab.say(1, 0, &none);
+    assert_eq!(lab.tabs[0].sidecars.len(), 1);
+}
+
+#[test]
 fn what_is_not_held_is_not_served() {
     let mut lab = Lab::connected(2);
     lab.hold(0, 0);

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use super::{
-    super::{links::MAX_EARLY_CANDIDATES, links::Side, *},
+    super::{
+        links::{MAX_CANDIDATES, MAX_EARLY_CANDIDATES, Side},
+        *,
+    },
     lab::*,
 };
 use crate::{
@@ -142,19 +145,34 @@ fn a_banned_peer_is_neither_accepted_nor_called() {
     assert!(!lab.tabs[0].node.links().any(|link| link.peer == one));
 }
 
+fn call_from(lab: &mut Lab, caller: &Identity, session: u8, offer: &Introduction) {
+    let session = SessionId::from_bytes([session; 16]);
+    let introduction = Introduction { session, ..offer.clone() };
+    let signed = introduction.sign(&certificate(caller.public_key(), lab.wall()), caller);
+    let bytes = introduced(signed).to_bytes();
+    lab.tabs[0].node.handle_service_message(&bytes, lab.now);
+}
+
 #[test]
-fn offers_beyond_the_budget_are_not_accepted() {
+fn no_more_than_twelve_calls_are_answered_at_a_time() {
     let (mut lab, offer) = offered();
     let (_, offer) = opened(&offer).unwrap();
     for number in 0..60 {
-        let caller = Identity::from_seed([100 + number; 32]);
-        let session = SessionId::from_bytes([number; 16]);
-        let introduction = Introduction { session, ..offer.clone() };
-        let signed = introduction.sign(&certificate(caller.public_key(), lab.wall()), &caller);
-        let bytes = introduced(signed).to_bytes();
-        lab.tabs[0].node.handle_service_message(&bytes, lab.now);
+        call_from(&mut lab, &Identity::from_seed([100 + number; 32]), number, &offer);
     }
-    assert!(accepted(&lab, 0) <= 12, "{} calls at a time", accepted(&lab, 0));
+    assert_eq!(accepted(&lab, 0), 12);
+}
+
+#[test]
+fn a_peer_that_calls_again_and_again_is_answered_five_times() {
+    let (mut lab, offer) = offered();
+    let (_, offer) = opened(&offer).unwrap();
+    let caller = Identity::from_seed([100; 32]);
+    for number in 0..60 {
+        call_from(&mut lab, &caller, number, &offer);
+    }
+    let outputs = std::iter::from_fn(|| lab.tabs[0].node.poll_output());
+    assert_eq!(outputs.filter(|output| matches!(output, Output::Accept { .. })).count(), 5);
 }
 
 #[test]
@@ -196,6 +214,24 @@ fn candidates_that_come_before_the_answer_are_kept_up_to_a_limit() {
     let added = outputs.iter().filter(|output| matches!(output, Output::AddCandidate { .. })).count();
     assert_eq!(added, MAX_EARLY_CANDIDATES);
     assert!(matches!(outputs[0], Output::SetRemote { .. }), "the answer is applied first");
+}
+
+#[test]
+fn a_peer_names_candidates_up_to_a_limit() {
+    let (mut lab, offer) = offered();
+    lab.carries = true;
+    lab.tell(0, &introduced(offer.clone()));
+    let (_, offer) = opened(&offer).unwrap();
+    let to = lab.peer_id(0);
+    lab.tabs[0].outputs.clear();
+    for _ in 0..2 * MAX_CANDIDATES {
+        let body = IntroductionBody::Candidate(Candidate::new("candidate:1").unwrap());
+        let message = introduced(signed(&lab, 1, Introduction { to, body, ..offer.clone() }));
+        lab.tell(0, &message);
+    }
+    let added =
+        lab.tabs[0].outputs.iter().filter(|output| matches!(output, Output::AddCandidate { .. })).count();
+    assert_eq!(added, MAX_CANDIDATES);
 }
 
 #[test]
