@@ -36,6 +36,11 @@ impl VersionRange {
         self.max
     }
 
+    /// Whether a version is in the range.
+    pub const fn contains(self, version: u16) -> bool {
+        self.min <= version && version <= self.max
+    }
+
     /// The highest version in both.
     pub fn highest_common(self, other: Self) -> Option<u16> {
         let highest = self.max.min(other.max);

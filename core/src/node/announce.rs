@@ -132,6 +132,9 @@ impl Node {
     }
 
     fn tell_held(&mut self, link: LinkId, stream: StreamId, entries: Vec<HaveEntry>) {
+        if !self.service.may_upload() {
+            return;
+        }
         for message in have_messages(stream, entries) {
             self.output(Output::SendControl { link, payload: message.to_bytes() });
         }

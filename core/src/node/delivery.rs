@@ -107,6 +107,7 @@ impl Node {
 
     /// Cancels what is still under way and lets the blob go, unless the store keeps it.
     pub(super) fn end_fetch(&mut self, mut fetch: Fetch) {
+        let coming = fetch.origin.is_some();
         self.abort_origin(&mut fetch);
         self.abort_sidecar(&fetch);
         if let Phase::Trading { content } = fetch.phase {
@@ -115,10 +116,15 @@ impl Node {
                 return;
             }
             self.cancel_requests(&content);
-            if let Some(stored) = self.store.get_mut(&content) {
+            if let Some(stored) = self.store.get_mut(&content).filter(|stored| !stored.held.is_empty()) {
                 stored.pinned = false;
                 return;
             }
+            self.store.remove(&content);
+        }
+        let absent = fetch.content().filter(|content| self.store.get(content).is_none());
+        if let Some(content) = absent.filter(|_| coming) {
+            self.announce_lost(content);
         }
         if fetch.opened {
             self.output(Output::Drop { blob: fetch.blob });

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     guard::{TokenBucket, Violation},
     id::{ContentId, LinkId, PeerId, SessionId},
-    identity::{Candidate, Fingerprint, HelloError, HelloExpectation, LinkHello, SignedCertificate},
+    identity::{Candidate, Fingerprint, HelloError, HelloExpectation, LinkHello, Rights, SignedCertificate},
     swarm::Transfer,
     time::Timestamp,
     wire::{ByeReason, LinkMessage, PROTOCOL_VERSIONS},
@@ -69,6 +69,8 @@ pub(super) struct Link {
     pub(super) early_local: Vec<Candidate>,
     pub(super) rtt: Option<Duration>,
     pub(super) transfer: Transfer,
+    /// Whether its certificate lets it give segments to others.
+    pub(super) may_upload: bool,
     pub(super) control: TokenBucket,
     /// Values of group lists that the peer may still be given.
     pub(super) lists: TokenBucket,
@@ -89,6 +91,7 @@ impl Link {
             early_local: Vec::new(),
             rtt: None,
             transfer: Transfer::new(now),
+            may_upload: false,
             control: TokenBucket::new(CONTROL_BURST, CONTROL_PER_SECOND, now),
             lists: TokenBucket::new(LIST_VALUES_BURST, LIST_VALUES_PER_SECOND, now),
             since: now,
@@ -214,10 +217,14 @@ impl Node {
             now: wall,
         };
         match hello.verify(&expected) {
-            Ok(_) => match self.links.get_mut(&link).map(|state| &mut state.state) {
-                Some(State::Connecting { greeted }) => *greeted = true,
-                _ => self.link_ready(link, now),
-            },
+            Ok(agreed) => {
+                let Some(state) = self.links.get_mut(&link) else { return };
+                state.may_upload = agreed.certificate.rights.contains(Rights::UPLOAD);
+                match &mut state.state {
+                    State::Connecting { greeted } => *greeted = true,
+                    _ => self.link_ready(link, now),
+                }
+            }
             Err(HelloError::NoCommonVersion { .. }) => {
                 self.close_link(link, Some(ByeReason::NoCommonVersion))
             }

@@ -82,7 +82,8 @@ impl Node {
         if !self.streams.contains_key(&have.stream) {
             return;
         }
-        let Some(state) = self.links.get_mut(&link) else { return };
+        // Who may not give is not asked.
+        let Some(state) = self.links.get_mut(&link).filter(|state| state.may_upload) else { return };
         for entry in have.entries.iter() {
             state.transfer.claims.add(entry, now);
         }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     bounded::BoundedString,
     id::{NetworkId, PeerId, StreamId},
-    identity::{PublicKey, SignedCertificate, domain},
+    identity::{PublicKey, Rights, SignedCertificate, domain},
     time::Timestamp,
     wire::{
         ClientHello, ClientMessage, IceServer, MAX_MESSAGE_LEN, PROTOCOL_VERSIONS, ServiceMessage, Welcome,
@@ -55,6 +55,8 @@ pub(super) struct Service {
     attempt: u32,
     pinned: bool,
     issuers: Vec<PublicKey>,
+    network: Option<NetworkId>,
+    rights: Rights,
     certificate: Option<SignedCertificate>,
     peer: Option<PeerId>,
     ice_servers: Vec<IceServer>,
@@ -69,6 +71,8 @@ impl Service {
             attempt: 0,
             pinned: !config.issuers.is_empty(),
             issuers: config.issuers.clone(),
+            network: None,
+            rights: Rights::default(),
             certificate: None,
             peer: None,
             ice_servers: Vec::new(),
@@ -89,8 +93,14 @@ impl Service {
         &self.issuers
     }
 
+    /// The network, once the service named its issuer: of two pinned keys either may be the one in use.
     pub(super) fn network(&self) -> Option<NetworkId> {
-        self.issuers.first().map(NetworkId::of_issuer)
+        self.network
+    }
+
+    /// Whether the certificate lets this peer give segments to others.
+    pub(super) fn may_upload(&self) -> bool {
+        self.rights.contains(Rights::UPLOAD)
     }
 
     pub(super) fn ice_servers(&self) -> &[IceServer] {
@@ -214,8 +224,9 @@ impl Node {
             return;
         }
         let issuers = welcome.issuers.into_vec();
-        let known = issuers.first().is_some_and(|first| self.service.issuers.contains(first));
-        if (self.service.pinned && !known) || issuers.is_empty() {
+        let Some(first) = issuers.first().copied() else { return self.drop_service(now) };
+        let known = !self.service.pinned || self.service.issuers.contains(&first);
+        if !known || !PROTOCOL_VERSIONS.contains(welcome.version) {
             self.drop_service(now);
             return;
         }
@@ -227,6 +238,7 @@ impl Node {
             self.drop_service(now);
             return;
         }
+        self.service.network = Some(NetworkId::of_issuer(&first));
         self.service.ice_servers = welcome.ice_servers.into_vec();
         self.service.attests = welcome.attests;
         self.service.attempt = 0;
@@ -253,6 +265,7 @@ impl Node {
             return false;
         }
         self.service.peer = Some(read.peer_id());
+        self.service.rights = read.rights;
         self.service.certificate = Some(certificate);
         self.service.renew_at = Some(now + RENEW_AFTER);
         true

@@ -14,7 +14,8 @@ use crate::{
 impl Node {
     /// A peer asks for groups.
     pub(super) fn handle_request(&mut self, link: LinkId, request: &Request) {
-        let Some(stored) = self.store.get(&request.content) else {
+        let stored = self.store.get(&request.content).filter(|_| self.service.may_upload());
+        let Some(stored) = stored else {
             self.reject(link, request, RejectReason::NotHeld);
             return;
         };

@@ -100,12 +100,16 @@ pub(super) fn attested(number: u32, bytes: &[u8], now: WallTime) -> Attested {
 }
 
 pub(super) fn certificate(holder: PublicKey, now: WallTime) -> SignedCertificate {
+    certificate_with(Rights::SWARM.with(Rights::UPLOAD), holder, now)
+}
+
+fn certificate_with(rights: Rights, holder: PublicKey, now: WallTime) -> SignedCertificate {
     let certificate = Certificate {
         public_key: holder,
         nonce: Nonce::from_bytes([4; 16]),
         group: NetworkGroup::from_bytes([5; 16]),
         role: Role::Tab,
-        rights: Rights::SWARM.with(Rights::UPLOAD),
+        rights,
         issued: now,
         expires: now + CERTIFICATE_LIFETIME,
         issuer: issuer().public_key(),
@@ -151,6 +155,10 @@ pub(super) struct Lab {
     pub(super) introduces: bool,
     /// Whether the service is there.
     pub(super) service: bool,
+    /// Issuer keys that it names.
+    pub(super) issuers: Vec<PublicKey>,
+    /// What its certificates allow.
+    pub(super) rights: Rights,
     pub(super) attests: bool,
     /// Introductions that the service would have carried, if `carries` is off.
     pub(super) held: Vec<(PeerId, SignedIntroduction)>,
@@ -191,6 +199,8 @@ impl Lab {
             tabs: Vec::new(),
             introduces: true,
             service: true,
+            issuers: vec![issuer().public_key()],
+            rights: Rights::SWARM.with(Rights::UPLOAD),
             attests: false,
             held: Vec::new(),
             carries: true,
@@ -510,8 +520,8 @@ impl Lab {
                 let welcome = Welcome {
                     version: PROTOCOL_VERSIONS.max(),
                     features: 0,
-                    issuers: BoundedVec::first_of([issuer().public_key()]),
-                    certificate: certificate(hello.public_key, self.wall()),
+                    issuers: BoundedVec::first_of(self.issuers.iter().copied()),
+                    certificate: certificate_with(self.rights, hello.public_key, self.wall()),
                     now: self.wall(),
                     ice_servers: BoundedVec::new(),
                     attests: self.attests,

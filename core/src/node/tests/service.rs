@@ -3,7 +3,13 @@ use std::time::Duration;
 use super::{super::*, lab::*};
 use crate::{
     bounded::BoundedVec,
-    wire::{ClientMessage, GoawayReason, ServiceMessage, Welcome},
+    id::RequestId,
+    identity::Rights,
+    units::{GroupIndex, GroupRange},
+    wire::{
+        ClientMessage, GoawayReason, Have, HaveEntry, Held, LinkMessage, PROTOCOL_VERSIONS, Request,
+        ServiceMessage, Welcome,
+    },
 };
 
 fn attempts(lab: &mut Lab, within: Duration) -> Vec<Timestamp> {
@@ -139,6 +145,68 @@ fn only_a_pinned_issuer_admits() {
         lab.add(Config { issuers: vec![pinned.public_key()], ..config(0) }, Roots::Origin);
         lab.settle();
         assert_eq!(is_ready(&lab, 0), admitted);
+    }
+}
+
+#[test]
+fn of_two_pinned_issuers_either_may_be_the_one_in_use() {
+    let other = Identity::from_seed([55; 32]).public_key();
+    let mut lab = Lab::empty();
+    for number in 0..2 {
+        lab.add(Config { issuers: vec![other, issuer().public_key()], ..config(number) }, Roots::Origin);
+    }
+    lab.settle();
+    assert!(lab.tabs.iter().all(|tab| tab.node.links().filter(|link| link.ready).count() == 1));
+}
+
+#[test]
+fn who_may_not_upload_is_not_asked_and_gives_nothing() {
+    let mut lab = Lab::empty();
+    lab.rights = Rights::SWARM;
+    lab.add(config(0), Roots::Origin);
+    lab.settle();
+    lab.rights = Rights::SWARM.with(Rights::UPLOAD);
+    lab.add(config(1), Roots::Origin);
+    lab.settle();
+    lab.hold(0, 0);
+    lab.hold(1, 1);
+    let entries = [HaveEntry { content: content(0), held: Held::All }];
+    let have = Have { stream: stream(Roots::Origin).id, entries: BoundedVec::first_of(entries) };
+    assert!(!lab.tabs[0].said.iter().any(|(_, said)| matches!(said, LinkMessage::Have(_))));
+    lab.say(0, 1, &LinkMessage::Have(have).to_bytes());
+    lab.fetch(1, 0, Duration::from_secs(3));
+    assert!(!lab.tabs[1].said.iter().any(|(_, said)| matches!(said, LinkMessage::Request(_))));
+    lab.fetch(0, 1, Duration::from_secs(3));
+    assert_eq!(lab.tabs[0].delivered.last().unwrap().1, segment(1), "it may receive");
+    let groups = BoundedVec::first_of(GroupRange::new(GroupIndex::new(0), GroupIndex::new(1)));
+    let request = Request { id: RequestId::new(0), content: content(0), groups };
+    lab.say(1, 0, &LinkMessage::Request(request).to_bytes());
+    assert_eq!(lab.tabs[0].node.stats().upload_bytes, 0);
+}
+
+#[test]
+fn a_welcome_of_an_unknown_version_is_no_welcome() {
+    let mut lab = Lab::empty();
+    lab.service = false;
+    lab.add(config(0), Roots::Origin);
+    lab.settle();
+    for (version, admitted) in [(PROTOCOL_VERSIONS.max() + 1, false), (PROTOCOL_VERSIONS.max(), true)] {
+        lab.now = lab.now + Duration::from_secs(20);
+        let (wall, now) = (lab.wall(), lab.now);
+        let node = &mut lab.tabs[0].node;
+        node.handle_timeout(now);
+        node.handle_service_open(now);
+        let welcome = Welcome {
+            version,
+            features: 0,
+            issuers: BoundedVec::first_of([issuer().public_key()]),
+            certificate: certificate(node.identity.public_key(), wall),
+            now: wall,
+            ice_servers: BoundedVec::new(),
+            attests: false,
+        };
+        node.handle_service_message(&ServiceMessage::Welcome(Box::new(welcome)).to_bytes(), now);
+        assert_eq!(node.service.is_ready(), admitted);
     }
 }
 

@@ -211,6 +211,24 @@ fn a_cancelled_fetch_asks_nobody_any_more_and_its_groups_stay() {
 }
 
 #[test]
+fn a_fetch_that_ends_before_its_first_group_leaves_nothing_and_takes_its_word_back() {
+    for has_list in [true, false] {
+        let mut lab = Lab::connected(2);
+        let fetch = lab.fetch(0, 0, Duration::ZERO);
+        if has_list {
+            lab.answer_sidecars(0, 0);
+        }
+        lab.advance(Duration::from_millis(1));
+        assert_eq!(lab.tabs[0].asked.len(), 1);
+        lab.call(0, &[], |node, now| node.cancel(fetch, now));
+        lab.settle();
+        assert_eq!(lab.tabs[0].node.stored_bytes(), 0);
+        let last = lab.tabs[0].said.last().map(|(_, said)| said.clone());
+        assert_eq!(last, Some(LinkMessage::Lost(BoundedVec::first_of([content(0)]))), "list: {has_list}");
+    }
+}
+
+#[test]
 fn fetches_of_one_segment_share_its_transfer_up_to_a_limit() {
     let mut lab = Lab::connected(2);
     lab.hold(0, 0);
