@@ -30,7 +30,7 @@ const NOW: WallTime = WallTime::from_secs(1_700_000_000);
 /// The committed vectors by name.
 fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
     let nibble = |digit: u8| char::from(digit).to_digit(16).expect("a vector is hexadecimal") as u8;
-    let lines = include_str!("vectors/v1.hex").lines().filter(|line| !line.starts_with('#'));
+    let lines = include_str!("vectors/records-v1.hex").lines().filter(|line| !line.starts_with('#'));
     lines
         .filter_map(|line| line.split_once(" = "))
         .map(|(name, hex)| {
