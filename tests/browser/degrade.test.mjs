@@ -17,6 +17,19 @@ const CLOSED = 3;
 const SHORT = { rate: 4, until: 16 };
 const AHEAD = { hls: buffering(60) };
 
+/** @param {any} report */
+function connected({ stats }) {
+  return stats.peers.some((/** @type {any} */ { state }) => state === 'open');
+}
+
+/** @param {any} report */
+function allClosed({ wire }) {
+  return (
+    wire.connections.every((/** @type {string} */ state) => state === 'closed') &&
+    wire.sockets.every((/** @type {number} */ state) => state === CLOSED)
+  );
+}
+
 /**
  * @param {Stage} stage
  * @param {any} report
@@ -60,6 +73,30 @@ test('without the service it plays over HTTP', async (t) => {
   playedOverHttp(stage, report);
 });
 
+test('a panic of the module leaves HTTP playback without a stall, and nothing open', async (t) => {
+  const stage = await Stage.open(t, browser, 'signed');
+  const play = (/** @type {string} */ name) => stage.play(name, { hls: buffering(6), until: 30 });
+  const [first, second] = await Promise.all(['v1', 'v2'].map(play));
+  await first.until('connected', connected);
+  await second.until('connected', connected);
+
+  await first.page.evaluate(async () => {
+    const { loadModule } = await import(/** @type {string} */ ('/npm/module.js'));
+    const { memory } = await loadModule(undefined);
+    // The next call into the module traps.
+    new Uint8Array(memory.buffer).fill(0xff);
+  });
+  const { done } = await first.until('closed everything', allClosed);
+  assert.equal(done, false);
+  await second.until('noticed', (report) => !connected(report), 30_000);
+  const report = await first.finished();
+  playedOverHttp(stage, report);
+  assert.equal(report.stats.mode, 'http');
+  const errors = report.events.filter((/** @type {any} */ { type }) => type === 'error');
+  assert.deepEqual(errors.map((/** @type {any} */ { detail }) => detail.code), ['module-failed']);
+  assert.deepEqual(first.problems, []);
+});
+
 test('without a manifest it plays over HTTP', async (t) => {
   const stage = await Stage.open(t, browser, 'signed');
   stage.origin.addFault({ path: /\.tabswarm/, status: 404 });
@@ -94,10 +131,6 @@ test('with manual consent no connection is made before enable()', async (t) => {
 test('disable() and destroy() leave no connection open', async (t) => {
   const stage = await Stage.open(t, browser, 'signed');
   const [first, second] = await Promise.all(['v1', 'v2'].map((name) => stage.play(name, { hls: buffering(6) })));
-  const connected = (/** @type {any} */ { stats }) => stats.peers.some((/** @type {any} */ { state }) => state === 'open');
-  const allClosed = (/** @type {any} */ { wire }) =>
-    wire.connections.every((/** @type {string} */ state) => state === 'closed') &&
-    wire.sockets.every((/** @type {number} */ state) => state === CLOSED);
   await first.until('connected', connected);
   await second.until('connected', connected);
 

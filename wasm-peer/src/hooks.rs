@@ -6,7 +6,7 @@
 
 use js_sys::{Array, Function, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
-use web_sys::AbortSignal;
+use web_sys::AbortController;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
@@ -41,10 +41,12 @@ export interface PeerHooks {
   readonly pathReport: (link: number, report: RTCStatsReport) => void;
   /** Names the fetch that {@link Peer.fetch} was just called for, before anything follows from it. */
   started(fetch: number): void;
+  /** Takes a connection that was made: after a panic nobody else can close it. */
+  opened(connection: RTCPeerConnection | WebSocket): void;
   /** Requests a fetch's URL from the origin, with this `Range` if there is one, and past the HTTP cache if `fresh`. */
-  request(fetch: number, range: string | undefined, fresh: boolean, signal: AbortSignal): Promise<Response>;
+  request(fetch: number, range: string | undefined, fresh: boolean, abort: AbortController): Promise<Response>;
   /** Requests a sidecar of a stream, by its path relative to the master playlist. */
-  requestSidecar(stream: number, path: string, range: string, signal: AbortSignal): Promise<Response>;
+  requestSidecar(stream: number, path: string, range: string, abort: AbortController): Promise<Response>;
   /** The origin's answer to a fetch started: its status line and headers are here. */
   originHead(fetch: number): void;
   /** Bytes of the origin's body came. */
@@ -89,6 +91,7 @@ export interface PeerHooks {
 extern "C" {
     /// What the page's side does for the driver.
     #[wasm_bindgen(typescript_type = "PeerHooks")]
+    #[derive(Clone)]
     pub type Hooks;
 
     #[wasm_bindgen(method, getter)]
@@ -98,12 +101,14 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub(crate) fn started(this: &Hooks, fetch: f64);
     #[wasm_bindgen(method)]
+    pub(crate) fn opened(this: &Hooks, connection: &JsValue);
+    #[wasm_bindgen(method)]
     pub(crate) fn request(
         this: &Hooks,
         fetch: f64,
         range: Option<String>,
         fresh: bool,
-        signal: &AbortSignal,
+        abort: &AbortController,
     ) -> Promise;
     #[wasm_bindgen(method, js_name = requestSidecar)]
     pub(crate) fn request_sidecar(
@@ -111,7 +116,7 @@ extern "C" {
         stream: f64,
         path: &str,
         range: &str,
-        signal: &AbortSignal,
+        abort: &AbortController,
     ) -> Promise;
     #[wasm_bindgen(method, js_name = originHead)]
     pub(crate) fn origin_head(this: &Hooks, fetch: f64);
@@ -230,11 +235,17 @@ impl Kind {
 #[derive(Clone)]
 pub(crate) struct Callbacks {
     dispatch: Function,
+    hooks: Hooks,
 }
 
 impl Callbacks {
     pub(crate) fn new(hooks: &Hooks) -> Self {
-        Self { dispatch: hooks.dispatch() }
+        Self { dispatch: hooks.dispatch(), hooks: hooks.clone() }
+    }
+
+    /// Gives a new connection to the page's side.
+    pub(crate) fn opened(&self, connection: &JsValue) {
+        self.hooks.opened(connection);
     }
 
     /// A function that passes its argument on as an event of this kind and id.

@@ -48,6 +48,7 @@ impl Link {
         callbacks: &Callbacks,
     ) -> Result<Self, JsValue> {
         let connection = RtcPeerConnection::new_with_configuration(configuration)?;
+        callbacks.opened(&connection);
         let control = negotiated_channel(&connection, "control", 0, true);
         let bulk = negotiated_channel(&connection, "bulk", 1, false);
         let link = Self { id, local, stage: Stage::Describing, connection, control, bulk };

@@ -75,7 +75,7 @@ impl Origins {
         hooks: &Hooks,
     ) -> Result<(), JsValue> {
         let abort = AbortController::new()?;
-        let promise = hooks.request(fetch.value() as f64, range.map(range_header), fresh, &abort.signal());
+        let promise = hooks.request(fetch.value() as f64, range.map(range_header), fresh, &abort);
         self.callbacks.settle(&promise, Kind::OriginHead, Kind::OriginFailed, id.value());
         self.insert(id, Purpose::Segment(fetch), range.is_some(), abort);
         Ok(())
@@ -91,7 +91,7 @@ impl Origins {
         hooks: &Hooks,
     ) -> Result<(), JsValue> {
         let abort = AbortController::new()?;
-        let promise = hooks.request_sidecar(stream, path, &range_header(range), &abort.signal());
+        let promise = hooks.request_sidecar(stream, path, &range_header(range), &abort);
         self.callbacks.settle(&promise, Kind::OriginHead, Kind::OriginFailed, id.value());
         self.insert(id, Purpose::Sidecar(range), true, abort);
         Ok(())

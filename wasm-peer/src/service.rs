@@ -21,6 +21,7 @@ impl Service {
     pub(crate) fn connect(&mut self) -> Result<(), JsValue> {
         self.close();
         let socket = WebSocket::new(&self.url)?;
+        self.callbacks.opened(&socket);
         socket.set_binary_type(BinaryType::Arraybuffer);
         socket.set_onopen(Some(&self.callbacks.of(Kind::ServiceOpen, 0)));
         socket.set_onmessage(Some(&self.callbacks.of(Kind::ServiceMessage, 0)));

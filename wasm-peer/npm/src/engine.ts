@@ -8,7 +8,7 @@
 import { moduleError } from './errors.js';
 import { plainFetch } from './http.js';
 import type { Carrier, Delivered, Load } from './load.js';
-import { abandonModule, panicMessage, type Glue, type Module } from './module.js';
+import { abandonModule, onModuleLost, panicMessage, type Glue, type Module } from './module.js';
 import { Throughput } from './transfer.js';
 
 type Peer = InstanceType<Glue['Peer']>;
@@ -51,6 +51,9 @@ export interface EngineListener {
 /** Segments delivered unchecked that are remembered, for a root that comes later and contradicts one. */
 const MAX_UNVERIFIED = 64;
 
+/** What the module has the browser keep open. */
+type Opened = RTCPeerConnection | WebSocket | AbortController;
+
 /** See the module documentation. @internal */
 export class Engine implements Carrier {
   /** The rate of all transfers, for players that adapt to it. */
@@ -61,6 +64,9 @@ export class Engine implements Carrier {
   readonly #loads = new Map<number, Load>();
   /** URLs of {@link MAX_UNVERIFIED} fetches, the oldest first. */
   readonly #unverified = new Map<number, URL>();
+  /** Weak, for Chromium counts a closed connection until it is collected. */
+  readonly #opened = new Set<WeakRef<Opened>>();
+  readonly #unlisten: () => void;
   #peer: Peer | undefined;
   #starting: Load | undefined;
   #inside = false;
@@ -72,16 +78,19 @@ export class Engine implements Carrier {
     this.#glue = module.glue;
     this.#memory = module.memory;
     this.#listener = listener;
+    const lost = panicMessage();
+    if (lost !== undefined) throw moduleError(lost);
     try {
       this.#peer = new module.glue.Peer(options, this.#hooks());
     } catch (error) {
       throw moduleError(typeof error === 'string' ? error : abandonModule(String(error)));
     }
+    this.#unlisten = onModuleLost(() => this.#die());
   }
 
   /** Whether it can be called. */
   get alive(): boolean {
-    return this.#peer !== undefined;
+    return this.#peer !== undefined && panicMessage() === undefined;
   }
 
   /** Memory of the module, bytes. */
@@ -175,42 +184,56 @@ export class Engine implements Carrier {
     this.shutDown();
     this.#call((peer) => peer.close());
     const peer = this.#peer;
+    // A lost one is never freed.
+    if (!peer || !this.alive) return;
     this.#peer = undefined;
+    this.#unlisten();
     try {
-      peer?.free();
-    } catch {
-      // It died on the way, and its memory is of no more use.
+      peer.free();
+    } catch (error) {
+      abandonModule(String(error));
     }
   }
 
   #call<T>(act: (peer: Peer) => T): T | undefined {
     const peer = this.#peer;
-    if (!peer) return undefined;
-    if (panicMessage() !== undefined) return this.#die(panicMessage() ?? '');
+    if (!peer || !this.alive) return undefined;
     this.#inside = true;
     try {
       return act(peer);
     } catch (error) {
       // A refusal is thrown as a text; anything else left the module in an unknown state.
       if (typeof error === 'string') throw moduleError(error);
-      return this.#die(panicMessage() ?? String(error));
+      abandonModule(String(error));
+      return undefined;
     } finally {
       this.#inside = false;
       this.#tell();
     }
   }
 
-  #die(reason: string): undefined {
-    this.#peer = undefined;
-    const message = abandonModule(reason);
+  /** Ends what the module can't end any more, and has what was on its way fetched without it. */
+  #die(): void {
+    for (const known of this.#opened) {
+      const opened = known.deref();
+      if (opened && 'abort' in opened) opened.abort();
+      else opened?.close();
+    }
+    this.#opened.clear();
     const loads = [...this.#loads.values(), ...(this.#starting ? [this.#starting] : [])];
     this.#loads.clear();
-    this.#queue.push(() => this.#listener.died(message));
+    this.#queue.push(() => this.#listener.died(panicMessage() ?? ''));
     for (const load of new Set(loads)) {
       load.id = undefined;
       this.#queue.push(() => void load.fetchPlainly());
     }
-    return undefined;
+    // It may be another engine's call that ended so.
+    if (!this.#inside) this.#tell();
+  }
+
+  #remember(opened: Opened): void {
+    for (const known of this.#opened) if (!known.deref()) this.#opened.delete(known);
+    this.#opened.add(new WeakRef(opened));
   }
 
   #tell(): void {
@@ -230,20 +253,22 @@ export class Engine implements Carrier {
   }
 
   // Async, so that nothing is ever thrown into the module.
-  async #request(fetch: number, range: string | undefined, fresh: boolean, signal: AbortSignal): Promise<Response> {
+  async #request(fetch: number, range: string | undefined, fresh: boolean, abort: AbortController): Promise<Response> {
+    this.#remember(abort);
     const load = this.#loads.get(fetch);
     if (!load) throw new Error('nobody waits for it');
     const { url, init } = load.request;
     const headers = new Headers(init.headers);
     if (range !== undefined) headers.set('range', range);
     load.transfer.originStarted(performance.now());
-    return plainFetch(url, { ...init, headers, signal, ...(fresh && { cache: 'reload' }) });
+    return plainFetch(url, { ...init, headers, signal: abort.signal, ...(fresh && { cache: 'reload' }) });
   }
 
-  async #requestSidecar(stream: number, path: string, range: string, signal: AbortSignal): Promise<Response> {
+  async #requestSidecar(stream: number, path: string, range: string, abort: AbortController): Promise<Response> {
+    this.#remember(abort);
     const url = this.#listener.sidecarUrl(stream, path);
     if (!url) throw new Error('not of this stream');
-    return plainFetch(url, { headers: { range }, signal });
+    return plainFetch(url, { headers: { range }, signal: abort.signal });
   }
 
   #finish(fetch: number): Load | undefined {
@@ -271,8 +296,9 @@ export class Engine implements Carrier {
         this.#starting.id = fetch;
         this.#loads.set(fetch, this.#starting);
       },
-      request: (fetch, range, fresh, signal) => this.#request(fetch, range, fresh, signal),
-      requestSidecar: (stream, path, range, signal) => this.#requestSidecar(stream, path, range, signal),
+      opened: (connection) => this.#remember(connection),
+      request: (fetch, range, fresh, abort) => this.#request(fetch, range, fresh, abort),
+      requestSidecar: (stream, path, range, abort) => this.#requestSidecar(stream, path, range, abort),
       originHead: (fetch) => this.#loads.get(fetch)?.transfer.originAnswered(now()),
       originChunk: (fetch, bytes) => {
         const load = this.#loads.get(fetch);

@@ -13,6 +13,8 @@ export interface Module {
 
 let loading: Promise<Module> | undefined;
 let panic: string | undefined;
+/** What is to be called when the module is lost. */
+const losses = new Set<() => void>();
 
 /** Whether a module could run here. */
 function isRunnable(): boolean {
@@ -66,7 +68,16 @@ export function panicMessage(): string | undefined {
   return panic;
 }
 
+/** Calls a function when the module is lost; the result takes that back. @internal */
+export function onModuleLost(lost: () => void): () => void {
+  losses.add(lost);
+  return () => losses.delete(lost);
+}
+
 /** Marks the module as lost: something went through it that leaves it in an unknown state. @internal */
 export function abandonModule(reason: string): string {
-  return (panic ??= reason);
+  panic ??= reason;
+  // They stay in the set: the glue would have the module free a peer that is collected.
+  for (const lost of losses) lost();
+  return panic;
 }
