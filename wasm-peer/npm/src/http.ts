@@ -25,6 +25,30 @@ export function plainFetch(input: string | URL, init: RequestInit): Promise<Resp
   return globalThis.fetch(input, init);
 }
 
+/** A limit to how long something may take; to be cleared when it is over. @internal */
+export class TimeLimit {
+  readonly #abort = new AbortController();
+  readonly #timer: ReturnType<typeof setTimeout>;
+  /** Rejects when the time is up. */
+  readonly passed: Promise<never>;
+
+  constructor(limitMs: number) {
+    const { signal } = this.#abort;
+    this.passed = new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)));
+    this.passed.catch(() => undefined);
+    this.#timer = setTimeout(() => this.#abort.abort(new Error(`not there after ${limitMs} ms`)), limitMs);
+  }
+
+  /** Aborts when the time is up. */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
 const NULL_BODY_STATUSES: ReadonlySet<number> = new Set([204, 205, 304]);
 
 /** What a finished fetch becomes for the page. @internal */

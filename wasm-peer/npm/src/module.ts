@@ -1,6 +1,7 @@
 /** The wasm module: loaded once for all instances of a page, and never called again once it has panicked. */
 
 import { TabswarmError } from './errors.js';
+import { TimeLimit } from './http.js';
 
 /** The generated glue. @internal */
 export type Glue = typeof import('./tabswarm.js');
@@ -10,6 +11,9 @@ export interface Module {
   readonly glue: Glue;
   readonly memory: WebAssembly.Memory;
 }
+
+/** Without its module a page plays over HTTP: it waits no longer than this for it. Milliseconds. */
+const LOAD_LIMIT_MS = 3000;
 
 let loading: Promise<Module> | undefined;
 let panic: string | undefined;
@@ -33,17 +37,22 @@ export function isSupported(): boolean {
 }
 
 async function load(url: string | URL): Promise<Module> {
-  // Both are under way at once: the glue would ask for the module only when it has come itself.
-  const response = globalThis.fetch(url);
-  response.catch(() => undefined);
-  const glue = await import('./tabswarm.js');
-  const answer = await response;
-  if (!answer.ok) throw new Error(`HTTP status ${answer.status} for ${answer.url}`);
-  const { memory } = await glue.default({ module_or_path: answer });
-  glue.onPanic((message) => {
-    panic = message;
-  });
-  return { glue, memory };
+  const limit = new TimeLimit(LOAD_LIMIT_MS);
+  try {
+    // Both are under way at once: the glue would ask for the module only when it has come itself.
+    const response = globalThis.fetch(url, { signal: limit.signal });
+    response.catch(() => undefined);
+    const glue = await Promise.race([import('./tabswarm.js'), limit.passed]);
+    const answer = await response;
+    if (!answer.ok) throw new Error(`HTTP status ${answer.status} for ${answer.url}`);
+    const { memory } = await glue.default({ module_or_path: answer });
+    glue.onPanic((message) => {
+      panic = message;
+    });
+    return { glue, memory };
+  } finally {
+    limit.clear();
+  }
 }
 
 /**
@@ -53,11 +62,11 @@ async function load(url: string | URL): Promise<Module> {
  */
 export async function loadModule(wasmUrl: string | URL | undefined): Promise<Module> {
   if (panic !== undefined) throw new TabswarmError('module-failed', panic);
-  loading ??= load(wasmUrl ?? new URL('./tabswarm_bg.wasm', import.meta.url));
+  const attempt = (loading ??= load(wasmUrl ?? new URL('./tabswarm_bg.wasm', import.meta.url)));
   try {
-    return await loading;
+    return await attempt;
   } catch (cause) {
-    loading = undefined;
+    if (loading === attempt) loading = undefined;
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new TabswarmError('module-unavailable', `the wasm module could not be loaded: ${reason}`, { cause });
   }

@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Tabswarm } from '../src/index.js';
 import { Origin, pattern, pretendBrowser, until } from './environment.js';
@@ -49,6 +50,19 @@ describe('create() gives an instance that fetches over HTTP', () => {
     await playsOverHttp(await Tabswarm.create({ ...SERVICE, wasmUrl: origin.url('/none.wasm') }), 'module-unavailable');
   });
 
+  test.each<[string, (response: ServerResponse) => void]>([
+    ['there is no answer for it', () => undefined],
+    ['it does not come to its end', (response) => response.writeHead(200, { 'content-type': 'application/wasm' }).write('\0asm')],
+  ])('where the module is late: %s', async (_what, answer) => {
+    let gone = false;
+    origin.answer('/silent.wasm', (request, response) => {
+      request.on('close', () => (gone = true));
+      answer(response);
+    });
+    await playsOverHttp(await Tabswarm.create({ ...SERVICE, wasmUrl: origin.url('/silent.wasm') }), 'module-unavailable');
+    await until('the request was given up', () => gone);
+  });
+
   test('where the module is none', async () => {
     origin.serve('/bad.wasm', pattern(1000));
     await playsOverHttp(await Tabswarm.create({ ...SERVICE, wasmUrl: origin.url('/bad.wasm') }), 'module-unavailable');
@@ -62,4 +76,13 @@ test('create() rejects options that can not be right', async () => {
 test('an instance made without create() is refused', () => {
   const Constructor = Tabswarm as unknown as new () => Tabswarm;
   expect(() => new Constructor().stats()).toThrow(expect.objectContaining({ code: 'destroyed' }));
+});
+
+// The last test: the module stays for all that follow.
+test('a create() after one without the module may find it', async () => {
+  const options = { ...SERVICE, consent: 'manual' } as const;
+  const without = await Tabswarm.create({ ...options, wasmUrl: origin.url('/none.wasm') });
+  const later = await Tabswarm.create({ ...options, wasmUrl: origin.url('/tabswarm_bg.wasm') });
+  expect([without.stats().mode, later.stats().mode]).toEqual(['http', 'off']);
+  later.destroy();
 });
