@@ -71,6 +71,10 @@ test('without the service it plays over HTTP', async (t) => {
   await stage.service.kill();
   const report = await (await stage.play('v1', SHORT)).finished();
   playedOverHttp(stage, report);
+  // It is tried again and again: nothing is lost for good, and nothing went wrong here.
+  assert.equal(report.stats.mode, 'p2p');
+  assert.ok(['closed', 'connecting'].includes(report.stats.signaling), report.stats.signaling);
+  assert.equal(report.counts.error, undefined);
 });
 
 test('a panic of the module leaves HTTP playback without a stall, and nothing open', async (t) => {
