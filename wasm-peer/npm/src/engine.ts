@@ -7,7 +7,7 @@
 
 import { moduleError } from './errors.js';
 import { plainFetch } from './http.js';
-import type { Carrier, Delivered, Load } from './load.js';
+import type { Carrier, Delivered, Load, LoadRequest } from './load.js';
 import { abandonModule, onModuleLost, panicMessage, type Glue, type Module } from './module.js';
 import { Throughput } from './transfer.js';
 
@@ -48,7 +48,7 @@ export interface EngineListener {
   uploaded(bytes: number, peer: string): void;
 }
 
-/** Segments delivered unchecked that are remembered, for a root that comes later and contradicts one. */
+/** Segments delivered unchecked that are remembered: a root that comes later may contradict one, a fetch join it. */
 const MAX_UNVERIFIED = 64;
 
 /** What the module has the browser keep open. */
@@ -62,8 +62,8 @@ export class Engine implements Carrier {
   readonly #memory: WebAssembly.Memory;
   readonly #listener: EngineListener;
   readonly #loads = new Map<number, Load>();
-  /** URLs of {@link MAX_UNVERIFIED} fetches, the oldest first. */
-  readonly #unverified = new Map<number, URL>();
+  /** The last {@link MAX_UNVERIFIED} fetches that were delivered unchecked, the oldest first. */
+  readonly #unverified = new Map<number, LoadRequest>();
   /** Weak, for Chromium counts a closed connection until it is collected. */
   readonly #opened = new Set<WeakRef<Opened>>();
   readonly #unlisten: () => void;
@@ -111,6 +111,21 @@ export class Engine implements Carrier {
   /** Leaves a stream. */
   closeStream(stream: number): void {
     this.#call((peer) => peer.closeStream(stream));
+  }
+
+  /**
+   * Whether the module might answer a load with the bytes of another URL: keys have neither host nor query, and one of the
+   * same path is on its way or was delivered unchecked.
+   */
+  mixesUp({ request: { url, range } }: Load): boolean {
+    const requests = [...[...this.#loads.values()].map(({ request }) => request), ...this.#unverified.values()];
+    return requests.some(
+      (other) =>
+        other.url.href !== url.href &&
+        other.url.pathname === url.pathname &&
+        other.range?.start === range?.start &&
+        other.range?.end === range?.end,
+    );
   }
 
   /** Carries a load out. Without a playlist path, `path` is the key's. @throws TabswarmError `segment-key` */
@@ -278,10 +293,10 @@ export class Engine implements Carrier {
     return load;
   }
 
-  #rememberUnverified(fetch: number, url: URL): void {
+  #rememberUnverified(fetch: number, request: LoadRequest): void {
     const [oldest] = this.#unverified.keys();
     if (oldest !== undefined && this.#unverified.size >= MAX_UNVERIFIED) this.#unverified.delete(oldest);
-    this.#unverified.set(fetch, url);
+    this.#unverified.set(fetch, request);
   }
 
   #hooks(): PeerHooks {
@@ -311,7 +326,7 @@ export class Engine implements Carrier {
         const load = this.#finish(fetch);
         if (!load) return;
         this.throughput.add(load.transfer);
-        if (!verified) this.#rememberUnverified(fetch, load.request.url);
+        if (!verified) this.#rememberUnverified(fetch, load.request);
         const buffer = bytes as Uint8Array<ArrayBuffer>;
         const delivered: Delivered = { kind: 'delivered', status, bytes: buffer, verified, originBytes, peerBytes, peers, tookMs };
         queue(() => {
@@ -337,7 +352,7 @@ export class Engine implements Carrier {
       peerClosed: (link, peer, reason) => queue(() => listener.peerClosed(link, peer, reason)),
       peerBanned: (peer, reason) => queue(() => listener.peerBanned(peer, reason)),
       mismatch: (fetch) => {
-        const url = this.#loads.get(fetch)?.request.url ?? this.#unverified.get(fetch);
+        const url = (this.#loads.get(fetch)?.request ?? this.#unverified.get(fetch))?.url;
         if (url) queue(() => listener.mismatch(url));
       },
       population: (stream, viewers) => queue(() => listener.population(stream, viewers)),

@@ -52,8 +52,8 @@ export interface TabswarmOptions {
    */
   iceServers?: RTCIceServer[];
   /**
-   * The path part of a segment's key, for URLs whose path differs between viewers; `undefined` keeps the default. It must
-   * be the same for every viewer, and hold no token.
+   * The path part of a segment's key, for URLs whose path differs between viewers, or of which only the query tells one
+   * segment from another; `undefined` keeps the default. It must be the same for every viewer, and hold no token.
    * @default the URL's path, relative to the master playlist's directory
    */
   segmentKey?: (url: URL) => string | undefined;

@@ -157,8 +157,9 @@ export class Session {
     if (place === undefined || !this.#engine?.alive) return void load.fetchPlainly();
     try {
       const path = this.options.segmentKey?.(new URL(url));
-      if (path === undefined) this.#engine.fetch(load, place, stream.playlist.pathname, url.pathname);
-      else this.#engine.fetch(load, place, undefined, path);
+      if (path !== undefined) this.#engine.fetch(load, place, undefined, path);
+      else if (this.#engine.mixesUp(load)) void load.fetchPlainly();
+      else this.#engine.fetch(load, place, stream.playlist.pathname, url.pathname);
     } catch (error) {
       void load.fetchPlainly();
       this.#fail(error);

@@ -128,11 +128,37 @@ describe('the engine', () => {
     expect(origin.seen.filter(({ path }) => path === '/film/seg.ts')).toHaveLength(1);
   });
 
+  describe('of URLs that differ only in their query', () => {
+    beforeEach(() => {
+      origin.answer('/film/api', (request, response) => response.writeHead(200).end(`bytes of ${request.url}`));
+    });
+    const text = async (swarm: Tabswarm, path: string) => (await swarm.fetch(origin.url(path))).text();
+
+    test('gives each its own bytes, at the same time and one after the other', async () => {
+      const swarm = await engine();
+      const paths = ['/film/api?seg=1', '/film/api?seg=2'];
+      const own = paths.map((path) => `bytes of ${path}`);
+      expect(await Promise.all(paths.map((path) => text(swarm, path)))).toEqual(own);
+      expect(await text(swarm, '/film/api?seg=3')).toBe('bytes of /film/api?seg=3');
+      expect(swarm.stats().segments).toBe(1);
+    });
+
+    test('shares what segmentKey gives one name', async () => {
+      const swarm = await engine({ segmentKey: () => 'one/segment' });
+      const texts = await Promise.all([text(swarm, '/film/api?token=a'), text(swarm, '/film/api?token=b')]);
+      expect(texts).toEqual(Array(2).fill('bytes of /film/api?token=a'));
+    });
+  });
+
   test('keeps its memory small under segments far larger', async () => {
     const swarm = await engine();
-    origin.serve('/film/large.ts', pattern(8 * 1024 * 1024));
+    const large = pattern(8 * 1024 * 1024);
     const before = swarm.stats().wasmMemoryBytes;
-    for (let round = 0; round < 4; round += 1) await swarm.fetch(origin.url(`/film/large.ts?round=${round}`));
+    for (let round = 0; round < 4; round += 1) {
+      origin.serve(`/film/large${round}.ts`, large);
+      await swarm.fetch(origin.url(`/film/large${round}.ts`));
+    }
+    expect(swarm.stats().segments).toBe(4);
     expect(swarm.stats().wasmMemoryBytes - before).toBeLessThan(2 * 1024 * 1024);
   });
 
@@ -159,7 +185,8 @@ describe('the engine', () => {
     const errors: TabswarmError[] = [];
     swarm.addEventListener('error', ({ detail }) => errors.push(detail.error));
     for (let round = 0; round < 3; round += 1) {
-      const response = await swarm.fetch(origin.url(`/film/seg.ts?viewer=${round}`));
+      origin.serve(`/film/seg${round}.ts`, SEGMENT);
+      const response = await swarm.fetch(origin.url(`/film/seg${round}.ts`));
       expect(new Uint8Array(await response.arrayBuffer())).toEqual(SEGMENT);
     }
     expect(asked).toHaveLength(3);
