@@ -13,8 +13,6 @@ import type { TabswarmMode, TabswarmPeer, TabswarmStats } from './stats.js';
 import { Streams, type OpenStream } from './streams.js';
 import { Throughput, type TransferListener } from './transfer.js';
 
-/** A segment waits no longer than this for its stream to be joined; then it comes over plain HTTP. Milliseconds. */
-const JOIN_PATIENCE_MS = 1000;
 /** Connections' paths are looked up at most this often. Milliseconds. */
 const PATH_INTERVAL_MS = 1000;
 
@@ -119,7 +117,7 @@ export class Session {
     if (!this.#engine?.alive || this.#destroyed) return undefined;
     const stream = this.#streams?.find(segment, playlist);
     // A stream that could not be joined: the page's own requests do better than ours.
-    return stream?.settled && stream.place === undefined ? undefined : stream;
+    return stream?.state === 'failed' ? undefined : stream;
   }
 
   /** Fetches a segment through the engine; undefined if it is of no open stream. */
@@ -131,7 +129,7 @@ export class Session {
     this.#loads.add(load);
     void load.outcome.then(() => this.#loads.delete(load));
     if (stream.place !== undefined) this.#fetch(load, stream);
-    else void this.#fetchWhenJoined(load, stream);
+    else void stream.patience.then(() => this.#fetch(load, stream));
     return load;
   }
 
@@ -140,14 +138,6 @@ export class Session {
     const load = new Load(request, NO_CARRIER, listener);
     void load.fetchPlainly().then(() => this.#plainThroughput.add(load.transfer));
     return load;
-  }
-
-  async #fetchWhenJoined(load: Load, stream: OpenStream): Promise<void> {
-    if (!stream.settled) {
-      const patience = new Promise<void>((resolve) => setTimeout(resolve, JOIN_PATIENCE_MS));
-      await Promise.race([stream.ready.catch(() => undefined), patience]);
-    }
-    this.#fetch(load, stream);
   }
 
   #fetch(load: Load, stream: OpenStream): void {

@@ -2,12 +2,16 @@
 
 import type { Engine, EngineRoots } from './engine.js';
 import { TabswarmError } from './errors.js';
-import { plainFetch } from './http.js';
+import { plainFetch, TimeLimit } from './http.js';
 import { absoluteUrl, manifestUrl, mayTrustUnsigned, sidecarUrl, streamName } from './keys.js';
 import type { ResolvedOptions } from './options.js';
 
 /** Longest manifest that is read, as in the module. */
 const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
+/** A manifest that takes longer than this is none. Milliseconds. */
+const MANIFEST_LIMIT_MS = 10_000;
+/** Segments wait no longer than this, from the stream's opening, for it to be joined; then they come over plain HTTP. Milliseconds. */
+const JOIN_PATIENCE_MS = 1000;
 
 /** A stream that was asked to be opened. @internal */
 export interface OpenStream {
@@ -18,9 +22,11 @@ export interface OpenStream {
   /** Viewers, as the service said last; 0 while it is not known. */
   viewers: number;
   /** Settles when it is joined, and its manifest known; rejects if it can't be. */
-  readonly ready: Promise<void>;
-  /** Whether `ready` has settled. */
-  settled: boolean;
+  ready: Promise<void>;
+  /** Resolves when `ready` has settled, or segments have waited for it long enough. */
+  patience: Promise<void>;
+  /** What has become of `ready`. */
+  state: 'joining' | 'joined' | 'failed';
 }
 
 /** See the module documentation. @internal */
@@ -34,25 +40,24 @@ export class Streams {
     this.#options = options;
   }
 
-  /** Opens a stream, or gives the one that is open. */
+  /** Opens a stream, or gives the one that is open. One that could not be joined is tried again. */
   open(playlist: URL): OpenStream {
-    const known = this.#streams.get(playlist.href);
-    if (known) return known;
-    const stream: { -readonly [K in keyof OpenStream]: OpenStream[K] } = {
-      playlist, place: undefined, viewers: 0, settled: false, ready: Promise.resolve(),
-    };
-    this.#streams.set(playlist.href, stream);
-    stream.ready = this.#join(stream).finally(() => {
-      stream.settled = true;
-    });
+    let stream = this.#streams.get(playlist.href);
+    if (!stream) {
+      const nothing = Promise.resolve();
+      stream = { playlist, place: undefined, viewers: 0, ready: nothing, patience: nothing, state: 'failed' };
+      this.#streams.set(playlist.href, stream);
+    }
+    if (stream.state === 'failed') this.#start(stream);
     return stream;
   }
 
   /** Leaves a stream. */
   close(playlist: URL): void {
     const stream = this.#streams.get(playlist.href);
+    if (!stream) return;
     this.#streams.delete(playlist.href);
-    if (stream?.place !== undefined) this.#engine.closeStream(stream.place);
+    this.#leave(stream);
   }
 
   /** The stream of a segment: the one named, else the one whose directory it is in, else the one opened last. */
@@ -84,6 +89,35 @@ export class Streams {
     return [...this.#streams.values()].reduce((sum, stream) => sum + stream.viewers, 0);
   }
 
+  #start(stream: OpenStream): void {
+    stream.state = 'joining';
+    stream.ready = this.#join(stream).then(
+      () => {
+        stream.state = 'joined';
+      },
+      (error: unknown) => {
+        stream.state = 'failed';
+        this.#leave(stream);
+        throw error;
+      },
+    );
+    stream.patience = new Promise((resolve) => {
+      const timer = setTimeout(resolve, JOIN_PATIENCE_MS);
+      const settled = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      stream.ready.then(settled, settled);
+    });
+  }
+
+  #leave(stream: OpenStream): void {
+    const { place } = stream;
+    stream.place = undefined;
+    stream.viewers = 0;
+    if (place !== undefined) this.#engine.closeStream(place);
+  }
+
   async #join(stream: OpenStream): Promise<void> {
     const { roots, stream: pinned, publisherKey } = this.#options;
     const name = pinned ?? streamName(stream.playlist);
@@ -96,11 +130,7 @@ export class Streams {
       this.#place(stream, 'Origin', name);
       const { place } = stream;
       if (place === undefined) return;
-      const manifest = await this.#manifest(stream).catch((error: unknown) => {
-        this.#engine.addManifest(place, undefined);
-        throw error;
-      });
-      this.#engine.addManifest(place, manifest);
+      this.#engine.addManifest(place, await this.#manifest(stream));
     }
   }
 
@@ -116,9 +146,10 @@ export class Streams {
     const trusted = (where: URL) => roots === 'signed' || mayTrustUnsigned(where);
     const insecure = () => new TabswarmError('insecure-manifest', `an unsigned manifest is not trusted from ${url.origin}`);
     if (!trusted(url)) throw insecure();
+    const limit = new TimeLimit(MANIFEST_LIMIT_MS);
     let bytes: Uint8Array;
     try {
-      const response = await plainFetch(url, {});
+      const response = await plainFetch(url, { signal: limit.signal });
       if (!response.ok) throw new Error(`HTTP status ${response.status}`);
       // A redirect may have led somewhere else.
       if (response.url !== '' && !trusted(new URL(response.url))) throw insecure();
@@ -128,6 +159,8 @@ export class Streams {
       if (cause instanceof TabswarmError) throw cause;
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new TabswarmError('manifest-unavailable', `no manifest at ${url.pathname}: ${reason}`, { cause });
+    } finally {
+      limit.clear();
     }
     if (bytes.length > MAX_MANIFEST_BYTES) throw new TabswarmError('manifest', 'the manifest is too long');
     return bytes;

@@ -88,7 +88,8 @@ export class Tabswarm extends EventTarget {
   }
 
   /**
-   * Joins the swarm of a stream; `attach` does it for a player. Opening a stream that is open does nothing.
+   * Joins the swarm of a stream; `attach` does it for a player. Opening a stream that is open does nothing;
+   * one that could not be joined is tried again.
    *
    * @param playlistUrl the master playlist, absolute or relative to the page.
    * @throws TabswarmError `manifest`, `manifest-unavailable`, `insecure-manifest`, `publisher-key`, `stream-name`,

@@ -1,0 +1,79 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { Engine } from '../src/engine.js';
+import { resolveOptions, type TabswarmOptions } from '../src/options.js';
+import { Streams } from '../src/streams.js';
+
+const PLAYLIST = new URL('https://cdn.example/film/master.m3u8');
+const KEY = 'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a';
+
+let joined: number;
+let left: number[];
+beforeEach(() => {
+  joined = 0;
+  left = [];
+});
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
+
+/** With an engine that only counts. */
+function streamsWith(options: TabswarmOptions): Streams {
+  const engine: Pick<Engine, 'open' | 'addManifest' | 'closeStream'> = {
+    open: () => joined++,
+    addManifest: () => undefined,
+    closeStream: (place) => void left.push(place),
+  };
+  return new Streams(engine as Engine, resolveOptions(options));
+}
+
+/** A server that says nothing, and how often it was asked. */
+function silentServer(): { asked: number } {
+  const seen = { asked: 0 };
+  vi.stubGlobal('fetch', (_url: URL, { signal }: { signal: AbortSignal }) => {
+    seen.asked += 1;
+    return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)));
+  });
+  return seen;
+}
+
+describe('a manifest that does not come', () => {
+  beforeEach(() => void vi.useFakeTimers());
+
+  test('is waited for once, for a second from the opening', async () => {
+    silentServer();
+    const stream = streamsWith({ publisherKey: KEY }).open(PLAYLIST);
+    let waiting = true;
+    void stream.patience.then(() => (waiting = false));
+    await vi.advanceTimersByTimeAsync(999);
+    expect(waiting).toBe(true);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(waiting).toBe(false);
+    expect(stream.state).toBe('joining');
+    stream.ready.catch(() => undefined);
+  });
+
+  test('is none after ten seconds', async () => {
+    silentServer();
+    const stream = streamsWith({ publisherKey: KEY }).open(PLAYLIST);
+    const refused = expect(stream.ready).rejects.toMatchObject({ code: 'manifest-unavailable' });
+    await vi.advanceTimersByTimeAsync(10_000);
+    await refused;
+    expect(stream.state).toBe('failed');
+  });
+});
+
+test.each<TabswarmOptions>([{ publisherKey: KEY }, { roots: 'origin' }])(
+  'a stream that could not be joined is left, and tried again when it is opened again: %o',
+  async (options) => {
+    const answers = [new Response(null, { status: 503 }), new Response('manifest')];
+    vi.stubGlobal('fetch', async () => answers.shift());
+    const streams = streamsWith(options);
+    await expect(streams.open(PLAYLIST).ready).rejects.toMatchObject({ code: 'manifest-unavailable' });
+    expect(left).toHaveLength(joined);
+    const again = streams.open(PLAYLIST);
+    await again.ready;
+    expect(again).toMatchObject({ state: 'joined', place: joined - 1 });
+    expect(answers).toEqual([]);
+  },
+);
