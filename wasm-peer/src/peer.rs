@@ -113,10 +113,11 @@ impl Peer {
         result
     }
 
-    /// Leaves a stream.
+    /// Leaves a stream, unless it was joined under another number, too.
     #[wasm_bindgen(js_name = closeStream)]
     pub fn close_stream(&mut self, stream: u32) {
-        if let Some(id) = self.driver.streams.get_mut(stream as usize).and_then(Option::take) {
+        let closed = self.driver.streams.get_mut(stream as usize).and_then(Option::take);
+        if let Some(id) = closed.filter(|_| !self.driver.streams.contains(&closed)) {
             self.driver.tell(|node, now| node.leave(id, now));
         }
     }

@@ -21,6 +21,8 @@ export interface OpenStream {
   place: number | undefined;
   /** Viewers, as the service said last; 0 while it is not known. */
   viewers: number;
+  /** How many have opened it and not closed it. */
+  users: number;
   /** Settles when it is joined, and its manifest known; rejects if it can't be. */
   ready: Promise<void>;
   /** Resolves when `ready` has settled, or segments have waited for it long enough. */
@@ -45,17 +47,20 @@ export class Streams {
     let stream = this.#streams.get(playlist.href);
     if (!stream) {
       const nothing = Promise.resolve();
-      stream = { playlist, place: undefined, viewers: 0, ready: nothing, patience: nothing, state: 'failed' };
+      stream = { playlist, place: undefined, viewers: 0, users: 0, ready: nothing, patience: nothing, state: 'failed' };
       this.#streams.set(playlist.href, stream);
     }
+    stream.users += 1;
     if (stream.state === 'failed') this.#start(stream);
     return stream;
   }
 
-  /** Leaves a stream. */
+  /** Leaves a stream, if nobody else has it open. */
   close(playlist: URL): void {
     const stream = this.#streams.get(playlist.href);
     if (!stream) return;
+    stream.users -= 1;
+    if (stream.users > 0) return;
     this.#streams.delete(playlist.href);
     this.#leave(stream);
   }

@@ -1,5 +1,6 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Tabswarm, type SegmentLoadedDetail, type TabswarmError, type TabswarmOptions } from '../src/index.js';
+import { sessionOf } from '../src/swarm.js';
 import { Origin, pattern, pretendBrowser, until } from './environment.js';
 
 const SEGMENT = pattern(300_000);
@@ -14,6 +15,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   for (const swarm of swarms) swarm.destroy();
+  vi.unstubAllGlobals();
   await origin.close();
 });
 
@@ -148,6 +150,26 @@ describe('the engine', () => {
       const texts = await Promise.all([text(swarm, '/film/api?token=a'), text(swarm, '/film/api?token=b')]);
       expect(texts).toEqual(Array(2).fill('bytes of /film/api?token=a'));
     });
+  });
+
+  test('stays in a stream that is open under two URLs until both are closed', async () => {
+    let sockets = 0;
+    vi.stubGlobal('WebSocket', class {
+      constructor() {
+        sockets += 1;
+      }
+      close(): void {}
+    });
+    const swarm = await engine();
+    await swarm.open(origin.url('/film/master.m3u8?token=b'));
+    sessionOf(swarm).close(origin.url('/film/master.m3u8'));
+    // Without a stream nobody is asked for peers.
+    swarm.enable();
+    expect(sockets).toBe(1);
+    swarm.disable();
+    sessionOf(swarm).close(origin.url('/film/master.m3u8?token=b'));
+    swarm.enable();
+    expect(sockets).toBe(1);
   });
 
   test('keeps its memory small under segments far larger', async () => {

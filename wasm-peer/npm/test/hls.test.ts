@@ -263,6 +263,16 @@ describe('attach()', () => {
     expect(swarm.stats().originBytes).toBe(0);
   });
 
+  test('of two players to one stream lasts until the second detaches', async () => {
+    const [one, other] = [await attached(), player()];
+    const detach = swarm.attach(other);
+    other.loadSource(origin.url('/film/master.m3u8'));
+    await until('the playlist was read', () => other.levels.length > 0);
+    detach();
+    await startLoading(one, '/film/seg.ts').result;
+    expect(swarm.stats().originBytes).toBe(400_000);
+  });
+
   test('ends with the player', () => {
     const hls = player();
     const { config } = hls;

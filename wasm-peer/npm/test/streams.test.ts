@@ -77,3 +77,16 @@ test.each<TabswarmOptions>([{ publisherKey: KEY }, { roots: 'origin' }])(
     expect(answers).toEqual([]);
   },
 );
+
+test('a stream is left when the last who opened it closes it', async () => {
+  const streams = streamsWith({});
+  await streams.open(PLAYLIST).ready;
+  await streams.open(PLAYLIST).ready;
+  expect(joined).toBe(1);
+  streams.close(PLAYLIST);
+  expect(left).toEqual([]);
+  streams.close(PLAYLIST);
+  expect(left).toEqual([0]);
+  streams.close(PLAYLIST);
+  expect(left).toEqual([0]);
+});
