@@ -70,9 +70,13 @@ export class Streams {
     if (playlist !== undefined) return this.#streams.get(absoluteUrl(playlist).href);
     let last: OpenStream | undefined;
     let inside: OpenStream | undefined;
+    let deepest = 0;
     for (const stream of this.#streams.values()) {
       const directory = stream.playlist.pathname.replace(/[^/]*$/, '');
-      if (segment.pathname.startsWith(directory) && directory.length > (inside?.playlist.pathname.length ?? 0)) inside = stream;
+      if (segment.pathname.startsWith(directory) && directory.length > deepest) {
+        inside = stream;
+        deepest = directory.length;
+      }
       last = stream;
     }
     return inside ?? last;

@@ -90,3 +90,16 @@ test('a stream is left when the last who opened it closes it', async () => {
   streams.close(PLAYLIST);
   expect(left).toEqual([0]);
 });
+
+test('a segment is of the stream whose directory it is deepest in, whatever the playlists are called', () => {
+  const streams = streamsWith({});
+  const inner = streams.open(new URL('https://cdn.example/film/extras/m.m3u8'));
+  const outer = streams.open(new URL('https://cdn.example/film/a-playlist-with-a-long-name.m3u8'));
+  const find = (path: string) => streams.find(new URL(path, PLAYLIST), undefined);
+  expect(find('/film/extras/1.ts')).toBe(inner);
+  expect(find('/film/1.ts')).toBe(outer);
+  const deep = streams.open(new URL('https://cdn.example/film/extras/cut/m.m3u8'));
+  expect(find('/film/extras/cut/1.ts')).toBe(deep);
+  expect(find('/film/extras/1.ts')).toBe(inner);
+  expect(find('/elsewhere/1.ts')).toBe(deep);
+});
