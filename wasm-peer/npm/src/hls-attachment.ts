@@ -69,7 +69,7 @@ export class Attachment {
   deadlineMs({ frag }: FragmentLoaderContext): number {
     if (this.#hasPlayed) return deadlineMs(frag, this.#media);
     if (frag.sn !== 'initSegment') this.#firstStart ??= frag.start;
-    return deadlineBeforePlaybackMs(frag, this.#firstStart ?? frag.start);
+    return deadlineBeforePlaybackMs(frag, this.#firstStart ?? frag.start, this.#media);
   }
 
   /** Bytes a millisecond that fragments come with, as far as that is known here or to hls.js. */

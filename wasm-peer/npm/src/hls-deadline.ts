@@ -33,12 +33,14 @@ function bufferedAhead({ buffered, currentTime }: Playhead): number {
 }
 
 /**
- * Milliseconds until a fragment is needed, before there is a first frame: `firstStart` is where the first fragment begins.
- * That one is needed at once, the others when those before them will have played.
+ * Milliseconds until a fragment is needed, before there is a first frame: `firstStart` is where the first fragment begins,
+ * and where playback will, unless the playhead has been moved. That one is needed at once, the others when those before them
+ * will have played.
  * @internal
  */
-export function deadlineBeforePlaybackMs(fragment: Placed, firstStart: number): number {
-  return fragment.sn === 'initSegment' ? 0 : Math.max(0, (fragment.start - firstStart) * 1000);
+export function deadlineBeforePlaybackMs(fragment: Placed, firstStart: number, media: Playhead | undefined): number {
+  const from = media && (media.seeking || media.currentTime > 0) ? media.currentTime : firstStart;
+  return fragment.sn === 'initSegment' ? 0 : Math.max(0, (fragment.start - from) * 1000);
 }
 
 /**

@@ -16,10 +16,23 @@ describe('a fragment is needed', () => {
   });
 
   test('before the first frame, when those before it will have played', () => {
-    expect(deadlineBeforePlaybackMs(fragment, 20)).toBe(0);
-    expect(deadlineBeforePlaybackMs(fragment, 16)).toBe(4000);
-    expect(deadlineBeforePlaybackMs({ ...fragment, start: 8 }, 16)).toBe(0);
-    expect(deadlineBeforePlaybackMs({ sn: 'initSegment', start: 0, duration: 0 }, 16)).toBe(0);
+    const waiting = playhead({ currentTime: 0, readyState: 0, ranges: [] });
+    for (const media of [undefined, waiting]) {
+      expect(deadlineBeforePlaybackMs(fragment, 20, media)).toBe(0);
+      expect(deadlineBeforePlaybackMs(fragment, 16, media)).toBe(4000);
+      expect(deadlineBeforePlaybackMs({ ...fragment, start: 8 }, 16, media)).toBe(0);
+      expect(deadlineBeforePlaybackMs({ sn: 'initSegment', start: 0, duration: 0 }, 16, media)).toBe(0);
+    }
+  });
+
+  test('before the first frame, counted from where a seek has moved the playhead', () => {
+    const sought = { currentTime: 600, readyState: 1, ranges: [] as [number, number][] };
+    for (const media of [playhead({ ...sought, seeking: true }), playhead(sought)]) {
+      expect(deadlineBeforePlaybackMs({ ...fragment, start: 600 }, 0, media)).toBe(0);
+      expect(deadlineBeforePlaybackMs({ ...fragment, start: 604 }, 0, media)).toBe(4000);
+    }
+    const back = playhead({ currentTime: 0, readyState: 1, seeking: true, ranges: [] });
+    expect(deadlineBeforePlaybackMs({ ...fragment, start: 4 }, 40, back)).toBe(4000);
   });
 
   test('at once in a stall', () => {
