@@ -50,6 +50,7 @@ export function makeLoaderClass(attachment: Attachment, Plain: FragmentLoaderCla
     #timeout: ReturnType<typeof setTimeout> | undefined;
     #rebase: ReturnType<typeof setInterval> | undefined;
     #askedMs = 0;
+    #answered = true;
     #isPlain = false;
 
     constructor(config: HlsConfig) {
@@ -134,20 +135,29 @@ export function makeLoaderClass(attachment: Attachment, Plain: FragmentLoaderCla
 
     // The time limits are hls.js's, for what they are meant for: an origin that was asked and doesn't answer.
     #originStarted(nowMs: number): void {
-      const { maxTimeToFirstByteMs, maxLoadTimeMs } = this.#policy?.loadPolicy ?? {};
       this.#askedMs = nowMs;
-      const first = Number.isFinite(maxTimeToFirstByteMs) ? maxTimeToFirstByteMs : undefined;
-      this.#arm((this.stats.loaded > 0 ? undefined : first) || maxLoadTimeMs || Infinity);
+      this.#answered = false;
+      this.#limit(nowMs);
     }
 
     #originAnswered(nowMs: number): void {
-      this.#arm((this.#policy?.loadPolicy.maxLoadTimeMs ?? Infinity) - (nowMs - this.#askedMs));
+      this.#answered = true;
+      this.#limit(nowMs);
+    }
+
+    #limit(nowMs: number): void {
+      const { maxTimeToFirstByteMs, maxLoadTimeMs } = this.#policy?.loadPolicy ?? {};
+      const leftMs = (maxLoadTimeMs || Infinity) - (nowMs - this.#askedMs);
+      const first = !this.#answered && Number.isFinite(maxTimeToFirstByteMs) ? maxTimeToFirstByteMs : undefined;
+      this.#arm(Math.min(first || Infinity, leftMs));
     }
 
     #received(bytes: number, nowMs: number): void {
       const { stats } = this;
       if (stats.loaded === 0) stats.loading.first = Math.max(nowMs, stats.loading.start);
       stats.loaded += bytes;
+      // What peers bring meanwhile is a sign of life, too.
+      if (!this.#answered) this.#limit(nowMs);
       this.#keepTime();
     }
 

@@ -2,6 +2,10 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type Hls from 'hls.js';
 import type { FragmentLoaderContext, HlsConfig, Loader, LoaderConfiguration, LoaderResponse, LoaderStats } from 'hls.js';
 import { Tabswarm } from '../src/hls.js';
+import type { Attachment } from '../src/hls-attachment.js';
+import { makeLoaderClass, type FragmentLoaderClass } from '../src/hls-loader.js';
+import { Load } from '../src/load.js';
+import type { TransferListener } from '../src/transfer.js';
 import { Origin, pattern, pretendBrowser, until } from './environment.js';
 
 const SEGMENT = pattern(400_000);
@@ -26,6 +30,7 @@ beforeEach(async () => {
 afterEach(async () => {
   for (const hls of players.splice(0)) hls.destroy();
   swarm.destroy();
+  vi.useRealTimers();
   vi.unstubAllGlobals();
   await origin.close();
 });
@@ -208,6 +213,34 @@ describe('a fragment that stops coming', () => {
     const { silentMs } = await stuck(60);
     expect(silentMs).toBeLessThan(450);
   });
+});
+
+test('a fragment that peers bring some of times out when the origin does not answer for the rest', async () => {
+  vi.useFakeTimers();
+  let listener: Required<TransferListener> | undefined;
+  const attachment: Pick<Attachment, 'bytesPerMs' | 'deadlineMs' | 'handles' | 'load' | 'loaders'> = {
+    bytesPerMs: 1000,
+    deadlineMs: () => 0,
+    handles: () => true,
+    load: (request, given) => {
+      listener = given as Required<TransferListener>;
+      return new Load(request, { cancel: () => undefined, setDeadline: () => undefined });
+    },
+    loaders: new Set(),
+  };
+  const hls = player();
+  hls.config.fLoader = makeLoaderClass(attachment as Attachment, hls.config.loader as unknown as FragmentLoaderClass);
+  const { result } = startLoading(hls, '/film/seg.ts', {}, { maxTimeToFirstByteMs: 1000, maxLoadTimeMs: 60_000 });
+  let how = 'pending';
+  void result.then((known) => (how = known.how));
+  listener?.received(16_384, performance.now());
+  listener?.originStarted(performance.now());
+  await vi.advanceTimersByTimeAsync(900);
+  listener?.received(16_384, performance.now());
+  await vi.advanceTimersByTimeAsync(999);
+  expect(how).toBe('pending');
+  await vi.advanceTimersByTimeAsync(1);
+  expect(how).toBe('timeout');
 });
 
 describe('left to hls.js itself', () => {
