@@ -136,6 +136,20 @@ function limit(value: unknown): number {
   return usable ? value : refuse('cacheLimitBytes', 'a whole number of bytes is expected');
 }
 
+function iceServers(value: unknown): RTCIceServer[] | undefined {
+  if (value === undefined) return undefined;
+  if (!Array.isArray(value)) return refuse('iceServers', 'a list is expected');
+  const servers = value as RTCIceServer[];
+  if (typeof RTCPeerConnection !== 'function') return servers;
+  try {
+    new RTCPeerConnection({ iceServers: servers }).close();
+  } catch (error) {
+    // Chromium's word for too many connections, which says nothing of the servers.
+    if ((error as Error).name !== 'UnknownError') refuse('iceServers', (error as Error).message);
+  }
+  return servers;
+}
+
 /** Checks options and fills in their defaults. @throws TabswarmError `invalid-option` @internal */
 export function resolveOptions(options: TabswarmOptions): ResolvedOptions {
   if (typeof options !== 'object' || options === null) refuse('(all)', 'an object is expected');
@@ -149,8 +163,7 @@ export function resolveOptions(options: TabswarmOptions): ResolvedOptions {
   );
   if (roots === 'signed' && publisherKey === undefined) refuse('publisherKey', "roots: 'signed' needs it");
   if (roots !== 'signed' && publisherKey !== undefined) refuse('publisherKey', `roots: '${roots}' does not use it`);
-  const { iceServers, segmentKey, wasmUrl } = options;
-  if (iceServers !== undefined && !Array.isArray(iceServers)) refuse('iceServers', 'a list is expected');
+  const { segmentKey, wasmUrl } = options;
   if (segmentKey !== undefined && typeof segmentKey !== 'function') refuse('segmentKey', 'a function is expected');
   return {
     signaling: serviceUrl(options.signaling),
@@ -161,7 +174,7 @@ export function resolveOptions(options: TabswarmOptions): ResolvedOptions {
     signedMismatch: choice('signedMismatch', options.signedMismatch, ['refuse', 'deliver'], 'refuse'),
     consent: choice('consent', options.consent, ['auto', 'manual'], 'auto'),
     start: choice('start', options.start, ['playback', 'economy'], 'playback'),
-    iceServers,
+    iceServers: iceServers(options.iceServers),
     segmentKey,
     cacheLimitBytes: limit(options.cacheLimitBytes),
     token: text('token', options.token, MAX_TOKEN_BYTES),

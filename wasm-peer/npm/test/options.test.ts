@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { resolveOptions, type TabswarmOptions } from '../src/options.js';
 
 const KEY = 'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a';
@@ -43,5 +43,44 @@ describe('options', () => {
     expect(attempt).toThrow(expect.objectContaining({ name: 'TabswarmError', code: 'invalid-option' }));
     expect(attempt).toThrow(`option ${option}: `);
     expect(attempt).toThrow(problem);
+  });
+});
+
+describe('ICE servers', () => {
+  /** A browser whose connections fail so. */
+  function failing(name: string): void {
+    vi.stubGlobal('RTCPeerConnection', class {
+      constructor() {
+        throw new DOMException('the reason', name);
+      }
+    });
+  }
+  afterEach(() => vi.unstubAllGlobals());
+  const iceServers = [{ urls: 'stun.example' }];
+
+  test('that the browser refuses say so', () => {
+    failing('SyntaxError');
+    const attempt = () => resolveOptions({ iceServers });
+    expect(attempt).toThrow(expect.objectContaining({ code: 'invalid-option' }));
+    expect(attempt).toThrow('option iceServers: the reason');
+  });
+
+  test('are not to blame where there can be no more connections', () => {
+    failing('UnknownError');
+    expect(resolveOptions({ iceServers })).toMatchObject({ iceServers });
+  });
+
+  test('are tried on a connection that is closed again', () => {
+    const close = vi.fn();
+    const made = vi.fn();
+    vi.stubGlobal('RTCPeerConnection', class {
+      close = close;
+      constructor(configuration: RTCConfiguration) {
+        made(configuration);
+      }
+    });
+    expect(resolveOptions({ iceServers })).toMatchObject({ iceServers });
+    expect(made).toHaveBeenCalledWith({ iceServers });
+    expect(close).toHaveBeenCalledOnce();
   });
 });
