@@ -43,8 +43,8 @@ const MODULE_CODES: Readonly<Partial<Record<string, string>>> = {
 };
 
 /** The error that a code of the wasm module stands for. @internal */
-export function moduleError(code: string): TabswarmError {
+export function moduleError(code: string, options?: ErrorOptions): TabswarmError {
   const message = MODULE_CODES[code];
-  if (message === undefined) return new TabswarmError('module-failed', code);
-  return new TabswarmError(code as TabswarmErrorCode, message);
+  if (message === undefined) return new TabswarmError('module-failed', code, options);
+  return new TabswarmError(code as TabswarmErrorCode, message, options);
 }

@@ -25,6 +25,8 @@ function baseUrl(): string | undefined {
 
 /** A URL as the page means it. @throws TabswarmError `invalid-url` @internal */
 export function absoluteUrl(url: string | URL, base = baseUrl()): URL {
+  // A `Request` would become a text, and that a relative URL.
+  if (typeof url !== 'string' && url?.href === undefined) throw new TabswarmError('invalid-url', 'a text or a URL is expected');
   try {
     return new URL(url, base);
   } catch (cause) {

@@ -90,9 +90,14 @@ export class Session {
     return (this.#engine?.throughput ?? this.#plainThroughput).bytesPerMs;
   }
 
+  /** @throws TabswarmError `destroyed` */
+  checkAlive(): void {
+    if (this.#destroyed) throw destroyed();
+  }
+
   /** Joins a stream. @throws TabswarmError; its segments then come over HTTP */
   async open(playlistUrl: string): Promise<void> {
-    if (this.#destroyed) throw new TabswarmError('destroyed', 'this instance was destroyed');
+    this.checkAlive();
     const playlist = absoluteUrl(playlistUrl);
     playlist.hash = '';
     try {
@@ -123,6 +128,8 @@ export class Session {
   /** Fetches a segment through the engine; undefined if it is of no open stream. */
   load(request: LoadRequest, listener?: TransferListener): Load | undefined {
     const engine = this.#engine;
+    // Answers to these show neither status nor bytes.
+    if (request.init.mode === 'no-cors' || request.init.redirect === 'manual') return undefined;
     const stream = this.#sharedStream(request.url, request.playlist);
     if (!engine || !stream) return undefined;
     const load = new Load(request, engine, listener);
@@ -179,8 +186,7 @@ export class Session {
     for (const end of [...this.#endings]) end();
     this.#endings.clear();
     this.#destroyed = true;
-    const reason = new TabswarmError('destroyed', 'this instance was destroyed');
-    for (const load of [...this.#loads]) load.cancel(reason);
+    for (const load of [...this.#loads]) load.cancel(destroyed());
     this.#engine?.destroy();
   }
 
@@ -295,6 +301,10 @@ export class Session {
       uploaded: (bytes, peer) => emit('chunk-uploaded', { bytes, peer }),
     };
   }
+}
+
+function destroyed(): TabswarmError {
+  return new TabswarmError('destroyed', 'this instance was destroyed');
 }
 
 function segmentLoaded(url: string, delivered: Delivered): TabswarmEventDetail<'segment-loaded'> {

@@ -60,20 +60,24 @@ export class Tabswarm extends EventTarget {
   }
 
   /**
-   * Fetches a segment, from peers as far as they have it in time. Takes what `fetch` takes; a `Range` header with one closed
-   * range asks for a byte-range segment. What is no segment of an open stream goes to the page's `fetch`: other methods
-   * than GET, requests with a body, other ranges.
+   * Fetches a segment, from peers as far as they have it in time. Takes a URL, not a `Request`, and the options of `fetch`; a
+   * `Range` header with one closed range asks for a byte-range segment. What can be no segment goes to the page's `fetch` as it
+   * is: other methods than GET, requests with a body, other ranges.
    *
-   * @returns a `Response` as `fetch` gives it; its type is always `application/octet-stream`, and an error's body is empty.
+   * @returns a `Response` as `fetch` gives it. Of a segment of an open stream the type is always `application/octet-stream`,
+   * and an error's body is empty; any other, and each without peers to be had, is the page's `fetch`'s own.
    * @throws TabswarmError `network`, `mismatch`, `invalid-url`, `destroyed`; the signal's reason when that aborts.
    */
   async fetch(url: string | URL, init: TabswarmRequestInit = {}): Promise<Response> {
+    const session = sessionOf(this);
+    session.checkAlive();
     const plain = plainInit(init);
     const request = segmentRequest(absoluteUrl(url), init, plain);
     const { signal } = init;
     signal?.throwIfAborted();
-    const load = request && sessionOf(this).load(request);
-    if (!load) return plainFetch(url, plain);
+    if (!request) return plainFetch(url, plain);
+    const load = session.load(request);
+    if (!load) return plainSegment(url, plain);
     const abort = () => load.cancel(signal?.reason);
     signal?.addEventListener('abort', abort, { once: true });
     const outcome = await load.outcome;
@@ -135,6 +139,16 @@ export class Tabswarm extends EventTarget {
     options?: boolean | EventListenerOptions,
   ): void {
     super.removeEventListener(type, listener as EventListenerOrEventListenerObject | null, options);
+  }
+}
+
+/** The page's own fetch, its failure with a code. */
+async function plainSegment(url: string | URL, init: RequestInit): Promise<Response> {
+  try {
+    return await plainFetch(url, init);
+  } catch (cause) {
+    init.signal?.throwIfAborted();
+    throw moduleError('network', { cause });
   }
 }
 

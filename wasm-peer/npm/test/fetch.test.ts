@@ -70,6 +70,36 @@ describe.each([['with the engine', engine], ['without it', plain]] as const)('fe
     await expect(whole()).rejects.toThrow();
   });
 
+  test('rejects with a code when the origin is dead', async () => {
+    const swarm = await make();
+    origin.answer('/film/dead.ts', (request) => request.socket.destroy());
+    await expect(swarm.fetch(origin.url('/film/dead.ts'))).rejects.toMatchObject({ name: 'TabswarmError', code: 'network' });
+  });
+
+  test('rejects after destroy()', async () => {
+    const swarm = await make();
+    swarm.destroy();
+    await expect(swarm.fetch(origin.url('/film/seg.ts'))).rejects.toMatchObject({ code: 'destroyed' });
+  });
+
+  test('takes a URL, but no Request', async () => {
+    const swarm = await make();
+    expect((await swarm.fetch(new URL(origin.url('/film/seg.ts')))).status).toBe(200);
+    vi.stubGlobal('location', new URL(origin.url('/watch.html')));
+    const request = new Request(origin.url('/film/seg.ts')) as unknown as URL;
+    await expect(swarm.fetch(request)).rejects.toMatchObject({ code: 'invalid-url' });
+  });
+
+  test('leaves what can not be read to the page’s fetch', async () => {
+    origin.answer('/film/moved.ts', (_request, response) => response.writeHead(302, { location: '/film/seg.ts' }).end());
+    const swarm = await make();
+    const response = await swarm.fetch(origin.url('/film/moved.ts'), { redirect: 'manual' });
+    const plain = await fetch(origin.url('/film/moved.ts'), { redirect: 'manual' });
+    expect([response.type, response.status]).toEqual([plain.type, plain.status]);
+    await swarm.fetch(origin.url('/film/seg.ts'), { mode: 'no-cors' });
+    expect(swarm.stats().segments).toBe(0);
+  });
+
   test('rejects with the reason of its signal, before and meanwhile', async () => {
     const swarm = await make();
     const before = swarm.fetch(origin.url('/film/seg.ts'), { signal: AbortSignal.abort('too late') });
