@@ -38,13 +38,18 @@ describe('the stall meter', () => {
     expect([meter.stalls, meter.stalledMs(7000)]).toEqual([0, 0]);
   });
 
-  test('waiting with data at hand is no stall', () => {
+  test('waiting with data at hand is a hitch, with its time, and no stall', () => {
     const meter = new StallMeter(0, true);
     meter.handle('playing', 1000, 4);
     meter.handle('waiting', 2000, 0.5);
     meter.handle('playing', 2200, 4);
     meter.handle('waiting', 3000, 0.4);
     expect([meter.stalls, meter.stalledMs(3100)]).toEqual([1, 100]);
+    expect([meter.hitches, meter.hitchedMs(3100)]).toEqual([1, 200]);
+    meter.handle('playing', 3200, 4);
+    meter.handle('waiting', 4000, 4);
+    expect([meter.stalls, meter.stalledMs(4050)]).toEqual([1, 200]);
+    expect([meter.hitches, meter.hitchedMs(4050)]).toEqual([2, 250]);
   });
 
   test('a seek out of a stall ends its time', () => {

@@ -5,7 +5,7 @@ type Phase =
   | { readonly kind: 'starting' }
   | { readonly kind: 'playing' }
   | { readonly kind: 'seeking' }
-  | { readonly kind: 'stalled'; readonly sinceMs: number };
+  | { readonly kind: 'stalled' | 'hitched'; readonly sinceMs: number };
 
 /** The media events that {@link StallMeter} listens to. */
 export const METERED_EVENTS = ['play', 'playing', 'waiting', 'seeking', 'pause', 'ended'] as const;
@@ -16,14 +16,23 @@ export type MeteredEvent = (typeof METERED_EVENTS)[number];
 /** Less than this ahead of the position is no data to play on with. */
 const MIN_AHEAD_SECONDS = 0.5;
 
+/** Interruptions of one kind. */
+interface Tally {
+  count: number;
+  ms: number;
+}
+
 /**
- * Counts stalls: `waiting` for data after the first `playing`, until the next `playing`. Waiting for a seek, for the
- * start, or for the decoder of a busy machine with data at hand is no stall. All times are monotonic milliseconds.
+ * Counts stalls: `waiting` for data after the first `playing`, until the next `playing`. Waiting with data at hand, for a
+ * decoder that a busy machine or page holds up, is a hitch and counted apart. Waiting for a seek or for the start is
+ * neither. All times are monotonic milliseconds.
  */
 export class StallMeter {
   #phase: Phase = { kind: 'starting' };
-  #stalls = 0;
-  #stalledMs = 0;
+  readonly #tallies: Readonly<Record<'stalled' | 'hitched', Tally>> = {
+    stalled: { count: 0, ms: 0 },
+    hitched: { count: 0, ms: 0 },
+  };
   readonly #autoplay: boolean;
   #askedMs: number;
   #startMs: number | null = null;
@@ -41,12 +50,27 @@ export class StallMeter {
 
   /** Stalls so far, the one that is on included. */
   get stalls(): number {
-    return this.#stalls;
+    return this.#tallies.stalled.count;
   }
 
   /** Milliseconds spent stalled, the stall that is on included. */
   stalledMs(nowMs: number): number {
-    return this.#stalledMs + (this.#phase.kind === 'stalled' ? nowMs - this.#phase.sinceMs : 0);
+    return this.#spentMs('stalled', nowMs);
+  }
+
+  /** Hitches so far, the one that is on included. */
+  get hitches(): number {
+    return this.#tallies.hitched.count;
+  }
+
+  /** Milliseconds spent in hitches, the one that is on included. */
+  hitchedMs(nowMs: number): number {
+    return this.#spentMs('hitched', nowMs);
+  }
+
+  #spentMs(kind: 'stalled' | 'hitched', nowMs: number): number {
+    const phase = this.#phase;
+    return this.#tallies[kind].ms + (phase.kind === kind ? nowMs - phase.sinceMs : 0);
   }
 
   /** Takes one media event. `aheadSeconds`: what was buffered ahead of the position then, Infinity near the end. */
@@ -56,9 +80,9 @@ export class StallMeter {
       return;
     }
     if (event === 'waiting' && this.#phase.kind === 'playing') {
-      if (aheadSeconds >= MIN_AHEAD_SECONDS) return;
-      this.#stalls += 1;
-      this.#phase = { kind: 'stalled', sinceMs: nowMs };
+      const kind = aheadSeconds < MIN_AHEAD_SECONDS ? 'stalled' : 'hitched';
+      this.#tallies[kind].count += 1;
+      this.#phase = { kind, sinceMs: nowMs };
     } else if (event === 'seeking') {
       this.#leave(nowMs, { kind: 'seeking' });
     } else if (event !== 'waiting' && event !== 'play') {
@@ -75,7 +99,8 @@ export class StallMeter {
   }
 
   #leave(nowMs: number, next: Phase): void {
-    this.#stalledMs = this.stalledMs(nowMs);
+    const phase = this.#phase;
+    if (phase.kind === 'stalled' || phase.kind === 'hitched') this.#tallies[phase.kind].ms += nowMs - phase.sinceMs;
     this.#phase = next;
   }
 }

@@ -81,6 +81,8 @@ export async function startPlayer(config: DemoConfig, sinks: PlayerSinks, starte
       played: playedSeconds(video.played),
       stalls: meter.stalls,
       stallSeconds: meter.stalledMs(performance.now()) / 1000,
+      hitches: meter.hitches,
+      hitchSeconds: meter.hitchedMs(performance.now()) / 1000,
       startMs: meter.startMs,
       offload: offloadOf(stats.originBytes, stats.peerBytes),
       originBytes: stats.originBytes,

@@ -16,6 +16,9 @@ export interface DemoReport {
   readonly played: number;
   readonly stalls: number;
   readonly stallSeconds: number;
+  /** Interruptions with data at hand: the decoder was late, on a busy machine. */
+  readonly hitches: number;
+  readonly hitchSeconds: number;
   /** Milliseconds until the first frame; none: not yet. */
   readonly startMs: number | null;
   /** Share of the downloaded bytes that came from viewers, 0 to 1. */

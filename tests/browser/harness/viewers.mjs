@@ -156,6 +156,7 @@ const COLUMNS = [
   ['start ms', ({ report }) => report?.startMs?.toFixed(0) ?? '-'],
   ['stalls', ({ report }) => report?.stalls ?? '-'],
   ['stalled s', ({ report }) => report?.stallSeconds.toFixed(1) ?? '-'],
+  ['hitches', ({ report }) => (report ? `${report.hitches} (${report.hitchSeconds.toFixed(1)} s)` : '-')],
   ['played s', ({ report }) => report?.played.toFixed(1) ?? '-'],
   ['origin KB', ({ originBytes }) => kilobytes(originBytes)],
   ['peers KB', ({ report }) => kilobytes(report?.peerBytes ?? 0)],
