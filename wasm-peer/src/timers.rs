@@ -41,7 +41,7 @@ impl Timer {
         }
         self.stop();
         // Rounded up: a browser timer that fires a fraction early would only come again.
-        let delay_ms = due.saturating_since(now).as_micros().div_ceil(1000) as f64;
+        let delay_ms = (due.saturating_since(now).as_micros() as u64).div_ceil(1000) as f64;
         let timer = set_timeout(&self.callback, delay_ms.min(MAX_DELAY_MS));
         self.armed = Some((due, timer));
     }

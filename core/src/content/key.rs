@@ -136,8 +136,10 @@ impl SegmentKey {
 pub fn relative_path(playlist_path: &str, url_path: &str) -> String {
     let bare = without_query(url_path);
     let playlist = without_query(playlist_path);
-    let directory = &playlist[..playlist.rfind('/').map_or(0, |slash| slash + 1)];
-    let inside = bare.strip_prefix(directory);
+    let inside = match playlist.rsplit_once('/') {
+        Some((directory, _)) => bare.strip_prefix(directory).and_then(|rest| rest.strip_prefix('/')),
+        None => Some(bare),
+    };
     // What would read as a path from the root, or as a scheme, stays absolute.
     let relative = inside.filter(|rest| !rest.is_empty() && !rest.starts_with('/') && !has_scheme(rest));
     relative.unwrap_or(bare).to_owned()

@@ -44,8 +44,10 @@ impl Description {
                 if algorithm.eq_ignore_ascii_case("sha-256") {
                     fingerprint = Some(parse_fingerprint(digits.trim())?);
                 }
-            } else if line.starts_with("a=candidate:") && candidates.len() < MAX_CANDIDATES {
-                candidates.push(Candidate::new(&line["a=".len()..])?);
+            } else if let Some(line) = line.strip_prefix("a=").filter(|line| line.starts_with("candidate:"))
+                && candidates.len() < MAX_CANDIDATES
+            {
+                candidates.push(Candidate::new(line)?);
             }
         }
         let fingerprint = fingerprint.ok_or(invalid("fingerprint"))?;

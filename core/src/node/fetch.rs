@@ -96,6 +96,8 @@ impl Fetch {
         deadline: Timestamp,
         now: Timestamp,
     ) -> Self {
+        let mut waiters = LiteMap::new();
+        waiters.insert(waiter, deadline);
         Self {
             asked: LiteMap::new(),
             blob,
@@ -119,7 +121,7 @@ impl Fetch {
             served: None,
             started: now,
             stream: request.stream,
-            waiters: LiteMap::from_iter([(waiter, deadline)]),
+            waiters,
             wake: None,
             whole: None,
             whole_at: now,

@@ -109,11 +109,11 @@ impl Node {
     }
 
     pub(super) fn drive_fetches(&mut self, now: Timestamp) {
-        let mut segments: Vec<(Timestamp, SegmentId)> =
-            self.fetches.iter().map(|(segment, fetch)| (fetch.deadline, *segment)).collect();
-        // What is needed first is asked of the peers first.
-        segments.sort_unstable();
-        for (_, segment) in segments {
+        let mut done = None;
+        // What is needed first is asked of the peers first. They are few, and code that sorts is large.
+        while let Some(next) = self.fetch_after(done) {
+            done = Some(next);
+            let (_, segment) = next;
             let Some(mut fetch) = self.fetches.remove(&segment) else { continue };
             self.resolve(&mut fetch, now);
             self.ask_list(&mut fetch, now);
@@ -125,6 +125,12 @@ impl Node {
                 self.fetches.insert(segment, fetch);
             }
         }
+    }
+
+    /// The fetch that is needed next after this one.
+    fn fetch_after(&self, last: Option<(Timestamp, SegmentId)>) -> Option<(Timestamp, SegmentId)> {
+        let fetches = self.fetches.iter().map(|(segment, fetch)| (fetch.deadline, *segment));
+        fetches.filter(|next| Some(*next) > last).min()
     }
 
     fn resolve(&mut self, fetch: &mut Fetch, now: Timestamp) {

@@ -13,26 +13,6 @@ use crate::{
     },
 };
 
-/// One message of each kind that an honest neighbour of the lab may say.
-fn well_formed() -> [LinkMessage; 8] {
-    let groups = BoundedVec::first_of(GroupRange::new(GroupIndex::new(0), GroupIndex::new(3)));
-    let entry = |number, held| HaveEntry { content: content(number), held };
-    let entries = [entry(0, Held::All), entry(1, Held::Groups(groups.clone())), entry(2, Held::Coming)];
-    let values = BoundedVec::first_of(list(&segment(1)).values().iter().copied());
-    let part =
-        ListPart { content: content(1), len: list(&segment(1)).len(), first: GroupIndex::new(0), values };
-    [
-        LinkMessage::Ping(1),
-        LinkMessage::Have(Have { stream: stream(Roots::Origin).id, entries: BoundedVec::first_of(entries) }),
-        LinkMessage::Lost(BoundedVec::first_of([content(1)])),
-        LinkMessage::Request(Request { id: RequestId::new(0), content: content(0), groups }),
-        LinkMessage::Cancel(RequestId::new(0)),
-        LinkMessage::Reject(RequestId::new(0), RejectReason::Busy),
-        LinkMessage::GetList(content(0)),
-        LinkMessage::ListPart(part),
-    ]
-}
-
 /// Tab 1 misbehaves towards tab 0 as `act` says.
 #[track_caller]
 fn assert_banned(violation: Violation, act: impl FnOnce(&mut Lab)) {
@@ -272,6 +252,29 @@ fn a_group_sent_twice_closes_the_link() {
 mod properties {
     use super::*;
     use proptest::{collection::vec, num, prelude::*};
+
+    /// One message of each kind that an honest neighbour of the lab may say.
+    fn well_formed() -> [LinkMessage; 8] {
+        let groups = BoundedVec::first_of(GroupRange::new(GroupIndex::new(0), GroupIndex::new(3)));
+        let entry = |number, held| HaveEntry { content: content(number), held };
+        let entries = [entry(0, Held::All), entry(1, Held::Groups(groups.clone())), entry(2, Held::Coming)];
+        let values = BoundedVec::first_of(list(&segment(1)).values().iter().copied());
+        let part =
+            ListPart { content: content(1), len: list(&segment(1)).len(), first: GroupIndex::new(0), values };
+        [
+            LinkMessage::Ping(1),
+            LinkMessage::Have(Have {
+                stream: stream(Roots::Origin).id,
+                entries: BoundedVec::first_of(entries),
+            }),
+            LinkMessage::Lost(BoundedVec::first_of([content(1)])),
+            LinkMessage::Request(Request { id: RequestId::new(0), content: content(0), groups }),
+            LinkMessage::Cancel(RequestId::new(0)),
+            LinkMessage::Reject(RequestId::new(0), RejectReason::Busy),
+            LinkMessage::GetList(content(0)),
+            LinkMessage::ListPart(part),
+        ]
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
