@@ -21,6 +21,8 @@ use crate::{
 pub(super) const MAX_ATTESTED: usize = 1024;
 /// An attestation that did not come is not waited for any longer.
 const ATTEST_PATIENCE: Duration = Duration::from_secs(5);
+/// After this it is asked for again where the service had trouble or said nothing.
+const ATTEST_AGAIN: Duration = Duration::from_secs(15);
 
 #[derive(Debug)]
 enum ManifestState {
@@ -33,7 +35,10 @@ enum ManifestState {
 enum Attestation {
     Asked,
     Known(GroupList),
-    Failed,
+    /// The service will not say, until its session ends.
+    Refused,
+    /// The service could not say then.
+    Troubled,
 }
 
 /// A joined stream.
@@ -145,10 +150,10 @@ impl Node {
         let Some(state) = self.streams.get_mut(&stream) else { return RootAnswer::None };
         match state.attested.get(&segment) {
             Some((_, Attestation::Known(list))) => return RootAnswer::List(list.clone()),
-            Some((_, Attestation::Failed)) => return RootAnswer::None,
-            Some((at, Attestation::Asked)) if now >= *at + ATTEST_PATIENCE => return RootAnswer::None,
-            Some((_, Attestation::Asked)) => return RootAnswer::Pending,
-            None => {}
+            Some((_, Attestation::Refused)) => return RootAnswer::None,
+            Some((at, Attestation::Asked)) if now < *at + ATTEST_PATIENCE => return RootAnswer::Pending,
+            Some((at, _)) if now < *at + ATTEST_AGAIN => return RootAnswer::None,
+            Some(_) | None => {}
         }
         match attests {
             None => RootAnswer::Pending,
@@ -176,10 +181,15 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_attest_failed(&mut self, segment: SegmentId, _: AttestFailure, _: Timestamp) {
+    /// The service has no root for a segment.
+    pub(super) fn handle_attest_failed(&mut self, segment: SegmentId, reason: AttestFailure, now: Timestamp) {
         for state in self.streams.iter_mut().map(|(_, value)| value) {
-            if let Some((_, asked @ Attestation::Asked)) = state.attested.get_mut(&segment) {
-                *asked = Attestation::Failed;
+            if let Some((at, asked @ Attestation::Asked)) = state.attested.get_mut(&segment) {
+                *at = now;
+                *asked = match reason {
+                    AttestFailure::NotServed | AttestFailure::Refused => Attestation::Refused,
+                    AttestFailure::Origin => Attestation::Troubled,
+                };
             }
         }
     }

@@ -279,3 +279,29 @@ fn what_cannot_be_attested_is_http_only_at_once() {
     lab.fetch(0, 0, FAR);
     assert_eq!(lab.tabs[0].asked.len(), 1, "and so from then on");
 }
+
+#[test]
+fn a_service_in_trouble_is_asked_again_after_a_while_and_one_that_refused_is_not() {
+    for (reason, again) in
+        [(AttestFailure::Origin, 1), (AttestFailure::Refused, 0), (AttestFailure::NotServed, 0)]
+    {
+        let mut lab = Lab::empty();
+        lab.attests = true;
+        lab.add(config(0), Roots::Attested);
+        lab.settle();
+        let asked = |lab: &Lab| {
+            lab.tabs[0].told_service.iter().filter(|told| matches!(told, ClientMessage::Attest(_))).count()
+        };
+        lab.fetch(0, 0, FAR);
+        let segment_id = key(0).id(&stream(Roots::Attested).id);
+        lab.tell(0, &ServiceMessage::AttestFailed { segment: segment_id, reason });
+        serve(&mut lab, 0, &segment(0));
+        lab.advance(Duration::from_secs(12));
+        lab.fetch(0, 0, FAR);
+        serve(&mut lab, 0, &segment(0));
+        assert_eq!(asked(&lab), 1);
+        lab.advance(Duration::from_secs(4));
+        lab.fetch(0, 0, FAR);
+        assert_eq!(asked(&lab), 1 + again, "{reason:?}");
+    }
+}
