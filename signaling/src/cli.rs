@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tabswarm_core::identity::PublicKey;
 use tabswarm_signaling::{
-    AccessToken, AttestOrigin, Config,
+    AccessToken, AttestExtension, AttestOrigin, Config,
     dev::{DevOptions, RootsMode},
 };
 use tabswarm_turn_config::{DEFAULT_CREDENTIAL_LIFETIME, IceServers, IceUrl, SharedSecret, TurnRelay};
@@ -42,6 +42,9 @@ struct CommonArgs {
     /// Header that the attestor sends to its origin, `Name: value`.
     #[arg(long, value_name = "HEADER", env = "TABSWARM_ATTEST_HEADER", hide_env_values = true)]
     attest_header: Option<String>,
+    /// Extension of segments besides the usual ones, such as `seg`; files with others are not attested.
+    #[arg(long = "attest-extension", value_name = "EXTENSION")]
+    attest_extensions: Vec<AttestExtension>,
 }
 
 impl CommonArgs {
@@ -65,6 +68,7 @@ impl CommonArgs {
             state_dir: self.state_dir.clone(),
             tokens: tokens.context("--token")?,
             attest: self.attest()?,
+            attest_extensions: self.attest_extensions.clone(),
             ..Config::default()
         })
     }
@@ -211,13 +215,14 @@ mod tests {
 
     #[test]
     fn a_bad_value_says_what_to_do() {
-        let cases: [(&[&str], &str); 10] = [
+        let cases: [(&[&str], &str); 11] = [
             (&["--listen", "8080"], "--listen"),
             (&["--token", ""], "leave the option out"),
             (&["--attest-origin", "a.example"], "must be http:// or https://"),
             (&["--attest-origin", "/live=https://a.example"], "begin and end with /"),
             (&["--attest-header", "A: b"], "exactly one --attest-origin"),
             (&["--attest-origin", "https://a.example", "--attest-header", "Bearer x"], "Name: value"),
+            (&["--attest-extension", "*"], "letters and digits"),
             (&["--stun-url", "stun.example.org"], "stun:"),
             (&["--turn-url", "turn:a.example"], "--turn-secret"),
             (&["--turn-url", "turn:a.example", "--turn-secret", "short"], "at least 16"),

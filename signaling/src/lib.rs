@@ -21,7 +21,9 @@ mod stun;
 mod token;
 
 pub use app::{SWARM_PATH, app};
-pub use attest::{AttestOrigin, AttestOriginError, AttestorError, USER_AGENT as ATTESTOR_USER_AGENT};
+pub use attest::{
+    AttestExtension, AttestOrigin, AttestOriginError, AttestorError, USER_AGENT as ATTESTOR_USER_AGENT,
+};
 pub use issuer::{ISSUER_KEY_FILE, IssuerError};
 pub use limits::Limits;
 pub use rate::Rate;

@@ -32,7 +32,7 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    attest::{AttestOrigin, Attestor, AttestorError},
+    attest::{AttestExtension, AttestOrigin, Attestor, AttestorError},
     groups::{Groups, Locality, Overloaded, is_local},
     issuer::{Issuer, IssuerError},
     limits::Limits,
@@ -52,6 +52,8 @@ pub struct Config {
     pub ice: IceServers,
     /// Origins whose segments are attested, the first matching one counts; empty attests nothing.
     pub attest: Vec<AttestOrigin>,
+    /// File name extensions of segments besides the usual ones; files with others are not attested.
+    pub attest_extensions: Vec<AttestExtension>,
     /// Whether origins may be at loopback and private addresses.
     pub allow_private_origin: bool,
     /// Header in which a proxy in front adds the client's address, believed from loopback and private addresses only.
@@ -130,7 +132,12 @@ impl Service {
         let limits = config.limits;
         let shared = Shared {
             issuer: Issuer::open(&config.state_dir)?,
-            attestor: Attestor::new(config.attest, config.allow_private_origin, &limits)?,
+            attestor: Attestor::new(
+                config.attest,
+                config.attest_extensions,
+                config.allow_private_origin,
+                &limits,
+            )?,
             counters: Counters::default(),
             registry: Mutex::new(Registry::new(limits.registry, random()?)),
             groups: Mutex::new(Groups::new(&limits)),

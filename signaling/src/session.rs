@@ -5,13 +5,14 @@ use tabswarm_core::{
     id::{Nonce, PeerId, StreamId},
     identity::{IdentityError, PublicKey, SignedCertificate, SignedIntroduction, Trusted, domain},
     wire::{
-        AttestFailure, ClientHello, ClientMessage, Frame, Frames, GoawayReason, PROTOCOL_VERSIONS,
-        ServiceMessage, Welcome,
+        AttestFailure, AttestRequest, ClientHello, ClientMessage, Frame, Frames, GoawayReason,
+        PROTOCOL_VERSIONS, ServiceMessage, Welcome,
     },
 };
 use tracing::debug;
 
 use crate::{
+    attest::stream_of,
     groups::{Locality, Overloaded},
     outbox::{Close, Outbox},
     rate::Bucket,
@@ -32,6 +33,9 @@ impl From<Overloaded> for crate::connection::End {
         Self::Close(overloaded.into())
     }
 }
+
+/// Attestations a peer asks for before it has joined their streams, as one does whose page has no first frame yet.
+const MAX_EARLY_ATTESTS: usize = 16;
 
 fn refused(reason: GoawayReason) -> Close {
     // The page or its user has to change something first.
@@ -60,6 +64,7 @@ pub(crate) struct Session {
     nonce: Nonce,
     from: Locality,
     attests: Bucket,
+    early_attests: Vec<AttestRequest>,
 }
 
 impl Session {
@@ -97,8 +102,9 @@ impl Session {
             service.population_changed();
         }
         debug!(peer = %me, "peer is admitted");
+        let (service, attests) = (service.clone(), Bucket::default());
         let session =
-            Self { service: service.clone(), outbox, seat, me, key, nonce, from, attests: Bucket::default() };
+            Self { service, outbox, seat, me, key, nonce, from, attests, early_attests: Vec::new() };
         session.welcome(version, certificate);
         Ok(session)
     }
@@ -137,10 +143,7 @@ impl Session {
             }
             ClientMessage::Introduce { to, introduction } => self.introduce(to, introduction),
             ClientMessage::Attest(request) => {
-                let rate = &self.service.shared().limits.attests;
-                let may = self.attests.take(rate, 1, self.service.now()).is_ok();
-                let refusal = (!may).then_some(AttestFailure::Origin);
-                self.service.attest(self.me, &self.outbox, &request, refusal);
+                self.attest(request);
                 Ok(())
             }
             ClientMessage::Renew => {
@@ -162,6 +165,9 @@ impl Session {
             Ok(introductions) => {
                 self.send_peers(stream, introductions);
                 self.service.population_changed();
+                for request in self.early_attests.extract_if(.., |request| stream_of(request) == stream) {
+                    self.service.attest(self.me, &self.outbox, &request);
+                }
                 Ok(())
             }
             Err(JoinError::Full) => {
@@ -176,6 +182,22 @@ impl Session {
     fn send_peers(&self, stream: StreamId, introductions: Introductions) {
         let peers = BoundedVec::first_of(introductions.peers);
         self.outbox.send(&ServiceMessage::Peers { stream, population: introductions.population, peers });
+    }
+
+    /// Only members of a stream's swarm have its segments attested: what others ask for waits until they join.
+    fn attest(&mut self, request: AttestRequest) {
+        let rate = &self.service.shared().limits.attests;
+        let reason = if self.attests.take(rate, 1, self.service.now()).is_err() {
+            AttestFailure::Origin
+        } else if self.service.registry().is_member(self.seat, stream_of(&request)) {
+            return self.service.attest(self.me, &self.outbox, &request);
+        } else if self.early_attests.len() < MAX_EARLY_ATTESTS {
+            return self.early_attests.push(request);
+        } else {
+            AttestFailure::Refused
+        };
+        let segment = request.key.id(&stream_of(&request));
+        self.outbox.send(&ServiceMessage::AttestFailed { segment, reason });
     }
 
     fn introduce(&self, to: PeerId, introduction: Box<SignedIntroduction>) -> Result<(), Close> {

@@ -38,6 +38,18 @@ enum Outcome {
     Failed(AttestFailure),
 }
 
+/// A peer in the test's swarm.
+async fn member(harness: &Harness, seed: u8) -> Client {
+    let mut client = Client::connect(harness.address, seed).await;
+    client.join(0).await;
+    client
+}
+
+/// Whether nothing but the size of the swarm came.
+async fn is_quiet(client: &mut Client) -> bool {
+    client.drain().await.iter().all(|message| matches!(message, ServiceMessage::Population { .. }))
+}
+
 /// Waits for what the service says about a segment.
 async fn outcome(client: &mut Client, key: &SegmentKey) -> Outcome {
     let (issuers, now) = (client.welcome.issuers.clone(), client.now());
@@ -86,23 +98,22 @@ async fn many_askers_are_one_request_and_every_member_is_told() {
     let key = key("v0/gated.m4s");
     let mut askers = Vec::new();
     for seed in 1..=8 {
-        let mut asker = Client::connect(harness.address, seed).await;
+        let mut asker = member(&harness, seed).await;
         assert!(asker.welcome.attests);
         asker.attest(&key).await;
-        assert!(asker.drain().await.is_empty(), "the request was taken");
+        assert!(is_quiet(&mut asker).await, "the request was taken");
         askers.push(asker);
     }
-    let mut member = Client::connect(harness.address, 9).await;
-    member.join(8).await;
+    let mut member_only = member(&harness, 9).await;
     let mut bystander = Client::connect(harness.address, 10).await;
     origin.open_gate();
     let bytes = content("/show/v0/gated.m4s", FILE_LEN);
-    for told in askers.iter_mut().chain([&mut member]) {
+    for told in askers.iter_mut().chain([&mut member_only]) {
         expect_list(told, &key, &bytes).await;
     }
     assert!(bystander.drain().await.is_empty());
 
-    let mut newcomer = Client::connect(harness.address, 11).await;
+    let mut newcomer = member(&harness, 11).await;
     newcomer.attest(&key).await;
     expect_list(&mut newcomer, &key, &bytes).await;
     assert_eq!(origin.requests("/show/v0/gated.m4s"), 1);
@@ -110,10 +121,56 @@ async fn many_askers_are_one_request_and_every_member_is_told() {
 }
 
 #[tokio::test]
+async fn only_members_of_the_swarm_have_a_segment_attested() {
+    let origin = Origin::start().await;
+    let harness = attesting(&origin, Limits::default()).await;
+    let mut outsider = Client::connect(harness.address, 1).await;
+    let mut keys: Vec<_> = (0..17).map(|number| key(&format!("{number}.m4s"))).collect();
+    for key in &keys {
+        outsider.attest(key).await;
+    }
+    let beyond = keys.pop().expect("there are 17");
+    assert_eq!(expect_failure(&mut outsider, &beyond).await, AttestFailure::Refused);
+    assert!(outsider.drain().await.is_empty() && origin.log().is_empty());
+    outsider.join_named("/another/master.m3u8").await;
+    assert!(is_quiet(&mut outsider).await && origin.log().is_empty());
+    // What was asked for before is carried out.
+    outsider.join(0).await;
+    let mut missing: Vec<_> = keys.iter().map(segment).collect();
+    while !missing.is_empty() {
+        let attested = outsider.until(|message| match message {
+            ServiceMessage::Attested(attested) => Some(attested),
+            _ => None,
+        });
+        let attestation = attested.await.attestation;
+        let now = outsider.now();
+        let key = attestation.verify(&outsider.welcome.issuers, now).expect("the issuer signed it").key;
+        missing.retain(|wanted| *wanted != segment(&key));
+    }
+}
+
+#[tokio::test]
+async fn files_that_are_no_segments_are_neither_read_nor_hashed() {
+    let origin = Origin::start().await;
+    let attest = vec![AttestOrigin::new("/", &origin.url(), None).expect("the origin is one")];
+    let attest_extensions = vec!["seg".parse().expect("the extension is one")];
+    let config = Config { attest, attest_extensions, allow_private_origin: true, ..Config::default() };
+    let harness = Harness::start(config).await;
+    let mut client = member(&harness, 1).await;
+    for key in [key("drm.key"), range_key("users.json", 0, 2), key("v0.m3u8"), key("admin"), key("a;.ts")] {
+        client.attest(&key).await;
+        assert_eq!(expect_failure(&mut client, &key).await, AttestFailure::Refused, "{}", key.path());
+    }
+    assert!(origin.log().is_empty());
+    client.attest(&key("1.seg")).await;
+    expect_list(&mut client, &key("1.seg"), &content("/show/1.seg", FILE_LEN)).await;
+}
+
+#[tokio::test]
 async fn byte_ranges_and_absolute_paths_are_attested() {
     let origin = Origin::start().await;
     let harness = attesting(&origin, Limits::default()).await;
-    let mut client = Client::connect(harness.address, 1).await;
+    let mut client = member(&harness, 1).await;
     let plain = content("/show/all.mp4", FILE_LEN);
     for (start, end) in [(0, 1), (0, 16_384), (1_000, 90_000), (99_999, 100_000)] {
         let key = range_key("all.mp4", start, end);
@@ -138,7 +195,7 @@ async fn whatever_the_origin_does_wrong_is_a_failure_and_remembered_for_a_moment
         ..Limits::default()
     };
     let harness = attesting(&origin, limits).await;
-    let mut client = Client::connect(harness.address, 1).await;
+    let mut client = member(&harness, 1).await;
     let bad = [
         key("missing.m4s"),
         key("broken.m4s"),
@@ -174,7 +231,7 @@ async fn a_failure_is_forgotten_after_a_moment() {
     let origin = Origin::start().await;
     let limits = Limits { attest_retry: Duration::from_millis(1), ..Limits::default() };
     let harness = attesting(&origin, limits).await;
-    let mut client = Client::connect(harness.address, 1).await;
+    let mut client = member(&harness, 1).await;
     while origin.requests("/show/missing.m4s") < 2 {
         client.attest(&key("missing.m4s")).await;
         expect_failure(&mut client, &key("missing.m4s")).await;
@@ -185,7 +242,7 @@ async fn a_failure_is_forgotten_after_a_moment() {
 async fn a_segment_whose_list_fits_no_message_is_refused() {
     let origin = Origin::start().await;
     let harness = attesting(&origin, Limits::default()).await;
-    let mut client = Client::connect(harness.address, 1).await;
+    let mut client = member(&harness, 1).await;
     for key in [key("huge.m4s"), range_key("all.mp4", 0, 17 * 1024 * 1024)] {
         client.attest(&key).await;
         assert_eq!(expect_failure(&mut client, &key).await, AttestFailure::Refused);
@@ -196,7 +253,7 @@ async fn a_segment_whose_list_fits_no_message_is_refused() {
 async fn redirects_stay_within_the_origin() {
     let (origin, elsewhere) = (Origin::start().await, Origin::start().await);
     let harness = attesting(&origin, Limits::default()).await;
-    let mut client = Client::connect(harness.address, 1).await;
+    let mut client = member(&harness, 1).await;
     origin.redirect_to(format!("{}/stolen.m4s", elsewhere.url()));
     client.attest(&key("redirect-out.m4s")).await;
     assert_eq!(expect_failure(&mut client, &key("redirect-out.m4s")).await, AttestFailure::Origin);
@@ -218,14 +275,14 @@ async fn a_private_origin_needs_the_flag_whether_by_address_or_by_name() {
 
     let by_name = at(&format!("http://localhost:{}", origin.address.port()));
     let harness = Harness::start(Config { attest: by_name.clone(), ..Config::default() }).await;
-    let mut client = Client::connect(harness.address, 1).await;
+    let mut client = member(&harness, 1).await;
     client.attest(&key("1.m4s")).await;
     assert_eq!(expect_failure(&mut client, &key("1.m4s")).await, AttestFailure::Origin);
     assert!(origin.log().is_empty());
 
     let allowed = Config { attest: by_name, allow_private_origin: true, ..Config::default() };
     let harness = Harness::start(allowed).await;
-    let mut client = Client::connect(harness.address, 1).await;
+    let mut client = member(&harness, 1).await;
     client.attest(&key("1.m4s")).await;
     expect_list(&mut client, &key("1.m4s"), &content("/show/1.m4s", FILE_LEN)).await;
 }
@@ -247,6 +304,7 @@ async fn the_origin_sees_the_services_credential_and_nothing_of_a_viewer() {
         hello.token = Some("token-of-a-viewer".try_into().unwrap());
     });
     let mut client = entered.await.unwrap();
+    client.join(0).await;
     origin.redirect_to(format!("{}/stolen.m4s", elsewhere.url()));
     for path in ["1.m4s", "missing.m4s", "redirect-in.m4s", "redirect-out.m4s"] {
         client.attest(&key(path)).await;
@@ -274,7 +332,7 @@ async fn each_stream_has_the_origin_of_its_prefix_or_none() {
         AttestOrigin::new("/archive/", &archive.url(), None).unwrap(),
     ];
     let harness = Harness::start(Config { attest, allow_private_origin: true, ..Config::default() }).await;
-    let mut client = Client::connect(harness.address, 1).await;
+    let mut client = member(&harness, 1).await;
     let ask = |stream: &'static str, path: &str| (stream, key(path));
     let failure = |wanted: AttestFailure| {
         move |message| match message {
@@ -286,6 +344,7 @@ async fn each_stream_has_the_origin_of_its_prefix_or_none() {
         }
     };
     for (stream, key) in [ask(STREAM_NAME, "1.m4s"), ask("live/a.m3u8", "1.m4s"), ask("my stream", "1.m4s")] {
+        client.join_named(stream).await;
         client.attest_in(stream, &key).await;
         client.until(failure(AttestFailure::NotServed)).await;
     }
@@ -294,10 +353,12 @@ async fn each_stream_has_the_origin_of_its_prefix_or_none() {
         ask("/live/a.m3u8", "/archive/1.m4s"),
         ask("/live/a?.m3u8", "1.m4s"),
     ] {
+        client.join_named(stream).await;
         client.attest_in(stream, &key).await;
         client.until(failure(AttestFailure::Refused)).await;
     }
     for stream in ["/live/a/b.m3u8", "/archive/a.m3u8"] {
+        client.join_named(stream).await;
         client.attest_in(stream, &key("1.m4s")).await;
         client.until(|message| matches!(message, ServiceMessage::Attested(_)).then_some(())).await;
     }
@@ -312,7 +373,7 @@ async fn each_stream_has_the_origin_of_its_prefix_or_none() {
 #[tokio::test]
 async fn a_service_without_an_origin_attests_nothing() {
     let harness = Harness::start(Config::default()).await;
-    let mut client = Client::connect(harness.address, 1).await;
+    let mut client = member(&harness, 1).await;
     assert!(!client.welcome.attests);
     client.attest(&key("1.m4s")).await;
     assert_eq!(expect_failure(&mut client, &key("1.m4s")).await, AttestFailure::NotServed);
@@ -323,7 +384,7 @@ async fn the_queue_of_fetches_is_bounded() {
     let origin = Origin::start().await;
     let limits = Limits { attest_fetches: 1, attest_queue: 2, ..Limits::default() };
     let harness = attesting(&origin, limits).await;
-    let mut client = Client::connect(harness.address, 1).await;
+    let mut client = member(&harness, 1).await;
     let keys = [key("a/gated.m4s"), key("b/gated.m4s"), key("c/gated.m4s")];
     for key in &keys {
         client.attest(key).await;
@@ -341,7 +402,7 @@ async fn one_peer_asks_for_so_many_segments_and_no_more() {
     let origin = Origin::start().await;
     let attests = tabswarm_signaling::Rate { burst: 3, interval: Duration::from_secs(3600) };
     let harness = attesting(&origin, Limits { attests, ..Limits::default() }).await;
-    let mut greedy = Client::connect(harness.address, 1).await;
+    let mut greedy = member(&harness, 1).await;
     for number in 0..3 {
         let key = key(&format!("{number}.m4s"));
         greedy.attest(&key).await;
@@ -356,14 +417,13 @@ async fn one_peer_asks_for_so_many_segments_and_no_more() {
 async fn the_swarm_is_told_within_200_ms_of_the_last_byte() {
     let origin = Origin::start().await;
     let harness = attesting(&origin, Limits::default()).await;
-    let mut member = Client::connect(harness.address, 1).await;
-    member.join(0).await;
+    let mut told = member(&harness, 1).await;
     let mut delays = Vec::new();
     // The machine may be busy with other tests: the best of several counts.
     for number in 0..5 {
         let key = key(&format!("{number}/timed.m4s"));
-        member.attest(&key).await;
-        outcome(&mut member, &key).await;
+        told.attest(&key).await;
+        outcome(&mut told, &key).await;
         let sent = origin.sent_at().expect("the last byte left");
         delays.push(Instant::now().duration_since(sent));
     }

@@ -215,6 +215,12 @@ impl Client {
         self.peers().await
     }
 
+    /// Joins another stream.
+    pub async fn join_named(&mut self, name: &str) {
+        self.send(&ClientMessage::Join { stream: StreamId::new(None, name), want: 0 }).await;
+        self.until(|message| matches!(message, ServiceMessage::Peers { .. }).then_some(())).await;
+    }
+
     /// Waits for introductions to the test's stream.
     pub async fn peers(&mut self) -> (u32, Vec<PeerId>) {
         self.until(|message| match message {

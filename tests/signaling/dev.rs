@@ -181,6 +181,7 @@ async fn traffic_is_counted_by_path_and_viewer_with_the_attestor_apart() {
     part.send().await.unwrap().bytes().await.unwrap();
     let mut peer = Client::connect(running.address, 1).await;
     assert!(peer.welcome.attests);
+    peer.join_named("/sample/master.m3u8").await;
     peer.attest_in("/sample/master.m3u8", &SegmentKey::new("v0/1.m4s", None).unwrap()).await;
     peer.until(|message| matches!(message, ServiceMessage::Attested(_)).then_some(())).await;
 

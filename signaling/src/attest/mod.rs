@@ -29,11 +29,11 @@ use crate::{
 };
 
 pub use fetch::USER_AGENT;
-pub use origin::{AttestOrigin, AttestOriginError};
+pub use origin::{AttestExtension, AttestOrigin, AttestOriginError};
 
 use fetch::{FetchError, fetch_list};
 use ledger::{Answer, Ledger};
-use origin::Target;
+use origin::{Target, is_segment};
 
 /// Why the attestor does not start.
 #[derive(Debug, thiserror::Error)]
@@ -55,9 +55,15 @@ pub enum AttestorError {
 
 pub(crate) struct Attestor {
     origins: Vec<AttestOrigin>,
+    extensions: Vec<AttestExtension>,
     client: Client,
     slots: Arc<Semaphore>,
     ledger: Mutex<Ledger<Outbox>>,
+}
+
+/// The stream of a request: one in attested mode, which no publisher's key names.
+pub(crate) fn stream_of(request: &AttestRequest) -> StreamId {
+    StreamId::new(None, &request.stream_name)
 }
 
 /// One segment to attest.
@@ -71,6 +77,7 @@ struct Job {
 impl Attestor {
     pub(crate) fn new(
         origins: Vec<AttestOrigin>,
+        extensions: Vec<AttestExtension>,
         allow_private: bool,
         limits: &Limits,
     ) -> Result<Self, AttestorError> {
@@ -79,6 +86,7 @@ impl Attestor {
         }
         Ok(Self {
             origins,
+            extensions,
             client: fetch::client(allow_private)?,
             slots: Arc::new(Semaphore::new(limits.attest_fetches)),
             ledger: Mutex::new(Ledger::new(limits)),
@@ -91,24 +99,21 @@ impl Attestor {
 
     fn target(&self, request: &AttestRequest) -> Result<Target, AttestFailure> {
         let origin = self.origins.iter().find(|origin| origin.serves(&request.stream_name));
-        origin.ok_or(AttestFailure::NotServed)?.target(&request.stream_name, &request.key)
+        let origin = origin.ok_or(AttestFailure::NotServed)?;
+        if !is_segment(request.key.path(), &self.extensions) {
+            return Err(AttestFailure::Refused);
+        }
+        origin.target(&request.stream_name, &request.key)
     }
 }
 
 impl Service {
-    /// Answers from memory, or fetches the segment and tells everybody. A `refusal` is answered as it is.
-    pub(crate) fn attest(
-        &self,
-        peer: PeerId,
-        asker: &Outbox,
-        request: &AttestRequest,
-        refusal: Option<AttestFailure>,
-    ) {
-        let stream = StreamId::new(None, &request.stream_name);
+    /// Answers a member of the stream's swarm from memory, or fetches the segment and tells everybody.
+    pub(crate) fn attest(&self, peer: PeerId, asker: &Outbox, request: &AttestRequest) {
+        let stream = stream_of(request);
         let segment = request.key.id(&stream);
         let attestor = &self.shared().attestor;
-        let target = refusal.map_or_else(|| attestor.target(request), Err);
-        let target = match target {
+        let target = match attestor.target(request) {
             Ok(target) => target,
             Err(reason) => return asker.send(&ServiceMessage::AttestFailed { segment, reason }),
         };

@@ -1,6 +1,6 @@
 //! Where segments of a stream are fetched from, and with which credential.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use reqwest::header::{HeaderName, HeaderValue};
 use tabswarm_core::{content::SegmentKey, units::ByteRange, wire::AttestFailure};
@@ -12,6 +12,12 @@ use super::address::is_private;
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttestOriginError {
+    /// The extension is none of a file name.
+    #[error("`{extension}` is no extension of a file name: letters and digits, for example seg")]
+    Extension {
+        /// What was given.
+        extension: String,
+    },
     /// The header is not `Name: value`.
     #[error("the attestor's header must be `Name: value`, for example `Authorization: Bearer …`")]
     Header,
@@ -27,6 +33,38 @@ pub enum AttestOriginError {
         /// The origin.
         origin: String,
     },
+}
+
+/// File name extensions of segments. Nothing else is attested: the root of a few bytes tells what they are, so a key, a
+/// playlist or a page must not be asked for.
+pub(super) const MEDIA_EXTENSIONS: [&str; 19] = [
+    "aac", "ac3", "ac4", "cmfa", "cmft", "cmfv", "ec3", "flac", "m2ts", "m4a", "m4s", "m4v", "mp3", "mp4",
+    "opus", "ts", "vtt", "webm", "webvtt",
+];
+
+/// A file name extension of segments besides the usual ones.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AttestExtension(String);
+
+impl FromStr for AttestExtension {
+    type Err = AttestOriginError;
+
+    fn from_str(extension: &str) -> Result<Self, AttestOriginError> {
+        let bare = extension.strip_prefix('.').unwrap_or(extension);
+        if bare.is_empty() || !bare.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(AttestOriginError::Extension { extension: extension.to_owned() });
+        }
+        Ok(Self(bare.to_owned()))
+    }
+}
+
+/// Whether a path is that of a segment by its extension.
+pub(super) fn is_segment(path: &str, more: &[AttestExtension]) -> bool {
+    // Some servers cut a path at `;`, and it would be another file's extension that was looked at.
+    let name = path.rsplit('/').next().filter(|_| !path.contains(';'));
+    let Some((_, extension)) = name.and_then(|name| name.rsplit_once('.')) else { return false };
+    let mut known = MEDIA_EXTENSIONS.into_iter().chain(more.iter().map(|more| more.0.as_str()));
+    known.any(|known| known.eq_ignore_ascii_case(extension))
 }
 
 /// The origin of all streams under a prefix.
@@ -177,6 +215,34 @@ mod tests {
         }
         assert_eq!(url_of(&live, "/live/a.m3u8", "/admin/1.ts"), Err(AttestFailure::Refused));
         assert_eq!(url_of(&live, "/live/./.././a.m3u8", "1.ts"), Err(AttestFailure::Refused));
+    }
+
+    #[test]
+    fn only_files_with_an_extension_of_segments_are_attested() {
+        let more: [AttestExtension; 2] = ["seg".parse().unwrap(), ".Frag".parse().unwrap()];
+        for path in ["a/1.m4s", "1.TS", "/x.y/init.mp4", "subs.de.vtt", "a.seg", "a.frag"] {
+            assert!(is_segment(path, &more), "{path}");
+        }
+        for path in [
+            "key.bin",
+            "v0.m3u8",
+            "api.json",
+            "index.html",
+            "a.ts/key",
+            "key",
+            "ts",
+            "key;.ts",
+            "k;/1.ts",
+            "1.ts.",
+            "1.ts%00",
+            "a.sega",
+        ] {
+            assert!(!is_segment(path, &more), "{path}");
+        }
+        assert!(!is_segment("a.seg", &[]));
+        for bad in ["", ".", "a.b", "a/b", "é"] {
+            assert!(bad.parse::<AttestExtension>().is_err(), "{bad}");
+        }
     }
 
     #[test]

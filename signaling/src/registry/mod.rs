@@ -213,8 +213,7 @@ impl<H: Clone> Registry<H> {
 
     /// Introduces up to `want` other members of a joined swarm; `None` if the peer is not in it.
     pub fn more_peers(&mut self, seat: Seat, stream: StreamId, want: u8) -> Option<Introductions> {
-        let joined = self.entry(seat)?.swarms.contains(&stream);
-        joined.then(|| self.introduce(seat.peer, stream, want))
+        self.is_member(seat, stream).then(|| self.introduce(seat.peer, stream, want))
     }
 
     /// Leaves a swarm, if the peer is in it.
@@ -232,6 +231,11 @@ impl<H: Clone> Registry<H> {
         let receiver = self.peers.get(&to)?;
         let introduced = from.introduced.contains(to) || receiver.introduced.contains(seat.peer);
         introduced.then_some(&receiver.handle)
+    }
+
+    /// Whether the peer is in a swarm.
+    pub fn is_member(&self, seat: Seat, stream: StreamId) -> bool {
+        self.entry(seat).is_some_and(|entry| entry.swarms.contains(&stream))
     }
 
     /// The members of a swarm.
