@@ -22,6 +22,13 @@ pub(crate) struct Locality {
     exempt: bool,
 }
 
+impl Locality {
+    /// The group, unless it has no limits.
+    pub(crate) fn limited(&self) -> Option<NetworkGroup> {
+        (!self.exempt).then_some(self.group)
+    }
+}
+
 /// Computes groups. The key comes from the issuer's seed, so a group stays the same over restarts.
 pub(crate) struct GroupKey([u8; 32]);
 
@@ -70,14 +77,26 @@ const CONNECTION_RETRY: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 struct Group {
     connections: u32,
+    opens: Bucket,
     certificates: Bucket,
+    fetches: Bucket,
+}
+
+impl Group {
+    /// Whether forgetting it would give it nothing.
+    fn is_idle(&self, now: Timestamp) -> bool {
+        self.connections == 0
+            && [self.opens, self.certificates, self.fetches].iter().all(|bucket| bucket.is_full(now))
+    }
 }
 
 /// Counts what each group has.
 #[derive(Debug)]
 pub(crate) struct Groups {
     connections_per_group: u32,
+    opens: Rate,
     certificates: Rate,
+    fetches: Rate,
     groups: HashMap<NetworkGroup, Group>,
 }
 
@@ -85,7 +104,9 @@ impl Groups {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             connections_per_group: limits.connections_per_group,
+            opens: limits.opens_per_group,
             certificates: limits.certificates,
+            fetches: limits.attest_fetches_per_group,
             groups: HashMap::new(),
         }
     }
@@ -96,7 +117,7 @@ impl Groups {
             return Ok(());
         }
         if self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(&from.group) {
-            self.groups.retain(|_, group| group.connections > 0 || !group.certificates.is_full(now));
+            self.groups.retain(|_, group| !group.is_idle(now));
             if self.groups.len() >= MAX_GROUPS {
                 return Err(Overloaded { retry_after: CONNECTION_RETRY });
             }
@@ -105,6 +126,7 @@ impl Groups {
         if group.connections >= self.connections_per_group {
             return Err(Overloaded { retry_after: CONNECTION_RETRY });
         }
+        group.opens.take(&self.opens, 1, now).map_err(|retry_after| Overloaded { retry_after })?;
         group.connections += 1;
         Ok(())
     }
@@ -112,7 +134,7 @@ impl Groups {
     pub(crate) fn close(&mut self, from: Locality, now: Timestamp) {
         let Some(group) = self.groups.get_mut(&from.group) else { return };
         group.connections = group.connections.saturating_sub(1);
-        if group.connections == 0 && group.certificates.is_full(now) {
+        if group.is_idle(now) {
             self.groups.remove(&from.group);
         }
     }
@@ -121,6 +143,13 @@ impl Groups {
     pub(crate) fn certify(&mut self, from: Locality, now: Timestamp) -> Result<(), Overloaded> {
         let Some(group) = self.groups.get_mut(&from.group).filter(|_| !from.exempt) else { return Ok(()) };
         let taken = group.certificates.take(&self.certificates, 1, now);
+        taken.map_err(|retry_after| Overloaded { retry_after })
+    }
+
+    /// Charges for a request of the attestor to its origin.
+    pub(crate) fn fetch(&mut self, from: Locality, now: Timestamp) -> Result<(), Overloaded> {
+        let Some(group) = self.groups.get_mut(&from.group).filter(|_| !from.exempt) else { return Ok(()) };
+        let taken = group.fetches.take(&self.fetches, 1, now);
         taken.map_err(|retry_after| Overloaded { retry_after })
     }
 }
@@ -160,10 +189,17 @@ mod tests {
         {
             assert_eq!(locality(address), local, "{address}");
         }
-        let limits = Limits { connections_per_group: 1, ..Limits::default() };
+        let once = Rate { burst: 1, interval: Duration::from_secs(3600) };
+        let limits = Limits {
+            connections_per_group: 1,
+            opens_per_group: once,
+            attest_fetches_per_group: once,
+            ..Limits::default()
+        };
         let mut groups = Groups::new(&limits);
         for _ in 0..20 {
             assert_eq!((groups.open(local, at(0)), groups.certify(local, at(0))), (Ok(()), Ok(())));
+            assert_eq!(groups.fetch(local, at(0)), Ok(()));
         }
     }
 
@@ -184,6 +220,28 @@ mod tests {
     }
 
     #[test]
+    fn connecting_again_buys_no_more_connections_and_no_more_fetches() {
+        let few = |burst| Rate { burst, interval: Duration::from_secs(10) };
+        let limits =
+            Limits { opens_per_group: few(3), attest_fetches_per_group: few(2), ..Limits::default() };
+        let mut groups = Groups::new(&limits);
+        let from = locality("203.0.113.1");
+        for _ in 0..2 {
+            groups.open(from, at(0)).unwrap();
+            assert_eq!(groups.fetch(from, at(0)), Ok(()));
+            groups.close(from, at(0));
+        }
+        groups.open(from, at(0)).unwrap();
+        assert_eq!(groups.fetch(from, at(0)), Err(Overloaded { retry_after: Duration::from_secs(10) }));
+        groups.close(from, at(0));
+        assert_eq!(groups.open(from, at(0)), Err(Overloaded { retry_after: Duration::from_secs(10) }));
+        assert_eq!(groups.open(locality("203.0.114.1"), at(0)), Ok(()));
+        groups.open(from, at(10)).unwrap();
+        groups.close(from, at(1_000));
+        assert_eq!(groups.groups.len(), 1, "a group with nothing taken is forgotten");
+    }
+
+    #[test]
     fn connections_of_a_group_are_limited_and_counted_out() {
         let mut groups = Groups::new(&Limits { connections_per_group: 2, ..Limits::default() });
         let from = locality("2001:db8::1");
@@ -192,8 +250,8 @@ mod tests {
         assert!(groups.open(from, at(0)).is_err());
         groups.close(from, at(0));
         assert_eq!(groups.open(from, at(0)), Ok(()));
-        groups.close(from, at(0));
-        groups.close(from, at(0));
+        groups.close(from, at(1));
+        groups.close(from, at(1));
         assert!(groups.groups.is_empty());
     }
 }

@@ -29,6 +29,9 @@ pub struct Limits {
     pub connections: u32,
     /// Connections of one network group (default 1,024); loopback and private addresses are exempt.
     pub connections_per_group: u32,
+    /// Connections that one network group opens (default 2,048, then 8 a second): twice as many as it may have, for they
+    /// all come back at once when the service restarts. Loopback and private addresses are exempt.
+    pub opens_per_group: Rate,
     /// HTTP connections that are no WebSockets, or not yet (default 10,000).
     pub sockets: u32,
     /// New peer ids of one network group (default 8, then one per 30 s); loopback and private addresses are exempt.
@@ -39,6 +42,9 @@ pub struct Limits {
     pub messages: Rate,
     /// Attestations one connection asks for (default 60, then 5 a second).
     pub attests: Rate,
+    /// Requests to the origin that one network group causes (default 240, then 20 a second): the first peer that asks for a
+    /// segment pays, so that a campus on one stream costs what one viewer does. Loopback and private addresses are exempt.
+    pub attest_fetches_per_group: Rate,
     /// Messages that wait for one reader (default 512); a reader with more is cut.
     pub outbox_messages: usize,
     /// Bytes that wait for one reader (default 512 KiB); a reader with more is cut.
@@ -57,6 +63,8 @@ pub struct Limits {
     pub attest_fetches: usize,
     /// Segments that are fetched or wait for it (default 128).
     pub attest_queue: usize,
+    /// Those of them that one network group began (default 32); loopback and private addresses are exempt.
+    pub attest_queue_per_group: usize,
     /// Attestations kept (default 4,096).
     pub attest_cache: usize,
     /// Bytes of the attestations kept (default 16 MiB).
@@ -72,11 +80,13 @@ impl Default for Limits {
         Self {
             connections: 50_000,
             connections_per_group: 1_024,
+            opens_per_group: Rate::per_second(2_048, 8),
             sockets: 10_000,
             certificates: Rate { burst: 8, interval: Duration::from_secs(30) },
             registry: RegistryLimits::default(),
             messages: Rate::per_second(200, 20),
             attests: Rate::per_second(60, 5),
+            attest_fetches_per_group: Rate::per_second(240, 20),
             outbox_messages: 512,
             outbox_bytes: 512 * 1024,
             hello_timeout: Duration::from_secs(10),
@@ -86,6 +96,7 @@ impl Default for Limits {
             attest_deadline: Duration::from_secs(10),
             attest_fetches: 8,
             attest_queue: 128,
+            attest_queue_per_group: 32,
             attest_cache: 4_096,
             attest_cache_bytes: 16 * 1024 * 1024,
             attest_retry: Duration::from_secs(2),

@@ -2,6 +2,7 @@
 //!
 //! Three small mutexes, each held for a few map operations and never across an await: the registry, the network groups,
 //! and the attestation ledger. Nothing is sent while one is held; a broadcast clones the handles out first.
+//! The ledger's is held while the groups' is taken, and no other two.
 
 use std::{
     net::IpAddr,
@@ -233,6 +234,11 @@ impl Service {
 
     pub(crate) fn charge_certificate(&self, from: Locality) -> Result<(), Overloaded> {
         lock(&self.0.groups).certify(from, self.now())
+    }
+
+    /// Charges for a request to the origin.
+    pub(crate) fn charge_fetch(&self, from: Locality) -> Result<(), Overloaded> {
+        lock(&self.0.groups).fetch(from, self.now())
     }
 
     pub(crate) fn admits(&self, token: Option<&str>) -> bool {

@@ -166,7 +166,7 @@ impl Session {
                 self.send_peers(stream, introductions);
                 self.service.population_changed();
                 for request in self.early_attests.extract_if(.., |request| stream_of(request) == stream) {
-                    self.service.attest(self.me, &self.outbox, &request);
+                    self.service.attest(self.me, &self.outbox, self.from, &request);
                 }
                 Ok(())
             }
@@ -190,7 +190,7 @@ impl Session {
         let reason = if self.attests.take(rate, 1, self.service.now()).is_err() {
             AttestFailure::Origin
         } else if self.service.registry().is_member(self.seat, stream_of(&request)) {
-            return self.service.attest(self.me, &self.outbox, &request);
+            return self.service.attest(self.me, &self.outbox, self.from, &request);
         } else if self.early_attests.len() < MAX_EARLY_ATTESTS {
             return self.early_attests.push(request);
         } else {

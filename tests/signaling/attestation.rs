@@ -187,6 +187,23 @@ async fn byte_ranges_and_absolute_paths_are_attested() {
 }
 
 #[tokio::test]
+async fn a_range_that_cuts_another_is_told_to_those_who_ask_only() {
+    let origin = Origin::start().await;
+    let harness = attesting(&origin, Limits::default()).await;
+    let (mut asker, mut other) = (member(&harness, 1).await, member(&harness, 2).await);
+    let plain = content("/show/all.mp4", FILE_LEN);
+    let (first, cutting) = (range_key("all.mp4", 0, 1_000), range_key("all.mp4", 500, 1_500));
+    asker.attest(&first).await;
+    expect_list(&mut other, &first, &plain[..1_000]).await;
+    asker.attest(&cutting).await;
+    expect_list(&mut asker, &cutting, &plain[500..1_500]).await;
+    assert!(is_quiet(&mut other).await);
+    other.attest(&cutting).await;
+    expect_list(&mut other, &cutting, &plain[500..1_500]).await;
+    assert_eq!(origin.requests("/show/all.mp4"), 2);
+}
+
+#[tokio::test]
 async fn whatever_the_origin_does_wrong_is_a_failure_and_remembered_for_a_moment() {
     let origin = Origin::start().await;
     let limits = Limits {
@@ -411,6 +428,36 @@ async fn one_peer_asks_for_so_many_segments_and_no_more() {
     greedy.attest(&key("3.m4s")).await;
     assert_eq!(expect_failure(&mut greedy, &key("3.m4s")).await, AttestFailure::Origin);
     assert_eq!(origin.requests("/show/3.m4s"), 0);
+}
+
+#[tokio::test]
+async fn one_network_group_causes_so_many_fetches_however_often_it_connects() {
+    let origin = Origin::start().await;
+    let attest_fetches_per_group = tabswarm_signaling::Rate { burst: 3, interval: Duration::from_secs(3600) };
+    let config = Config {
+        attest: vec![AttestOrigin::new("/", &origin.url(), None).expect("the origin is one")],
+        allow_private_origin: true,
+        client_address_header: Some("x-forwarded-for".parse().expect("the name is one")),
+        limits: Limits { attest_fetches_per_group, ..Limits::default() },
+        ..Config::default()
+    };
+    let harness = Harness::start(config).await;
+    for (seed, path) in (1..).zip(["0.m4s", "1.m4s", "2.m4s"]) {
+        let mut greedy = Client::connect_from(harness.address, seed, "203.0.113.1").await.unwrap();
+        greedy.join(0).await;
+        greedy.attest(&key(path)).await;
+        expect_list(&mut greedy, &key(path), &content(&format!("/show/{path}"), FILE_LEN)).await;
+    }
+    let mut fourth = Client::connect_from(harness.address, 4, "203.0.113.2").await.unwrap();
+    fourth.join(0).await;
+    fourth.attest(&key("3.m4s")).await;
+    assert_eq!(expect_failure(&mut fourth, &key("3.m4s")).await, AttestFailure::Origin);
+    fourth.attest(&key("0.m4s")).await;
+    expect_list(&mut fourth, &key("0.m4s"), &content("/show/0.m4s", FILE_LEN)).await;
+    let mut elsewhere = Client::connect_from(harness.address, 5, "203.0.114.1").await.unwrap();
+    elsewhere.join(0).await;
+    elsewhere.attest(&key("3.m4s")).await;
+    expect_list(&mut elsewhere, &key("3.m4s"), &content("/show/3.m4s", FILE_LEN)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

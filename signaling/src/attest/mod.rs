@@ -23,6 +23,7 @@ use tokio::{sync::Semaphore, time::timeout};
 use tracing::{debug, info};
 
 use crate::{
+    groups::Locality,
     limits::Limits,
     outbox::Outbox,
     service::{Service, count, lock},
@@ -32,7 +33,7 @@ pub use fetch::USER_AGENT;
 pub use origin::{AttestExtension, AttestOrigin, AttestOriginError};
 
 use fetch::{FetchError, fetch_list};
-use ledger::{Answer, Ledger};
+use ledger::{Answer, Ledger, Part, Question, Told};
 use origin::{Target, is_segment};
 
 /// Why the attestor does not start.
@@ -64,6 +65,11 @@ pub(crate) struct Attestor {
 /// The stream of a request: one in attested mode, which no publisher's key names.
 pub(crate) fn stream_of(request: &AttestRequest) -> StreamId {
     StreamId::new(None, &request.stream_name)
+}
+
+/// The key of the file that a segment is all or a part of.
+fn whole_file(key: &SegmentKey) -> SegmentKey {
+    SegmentKey::new(key.path(), None).expect("the path of a key is one")
 }
 
 /// One segment to attest.
@@ -109,7 +115,7 @@ impl Attestor {
 
 impl Service {
     /// Answers a member of the stream's swarm from memory, or fetches the segment and tells everybody.
-    pub(crate) fn attest(&self, peer: PeerId, asker: &Outbox, request: &AttestRequest) {
+    pub(crate) fn attest(&self, peer: PeerId, asker: &Outbox, from: Locality, request: &AttestRequest) {
         let stream = stream_of(request);
         let segment = request.key.id(&stream);
         let attestor = &self.shared().attestor;
@@ -117,7 +123,10 @@ impl Service {
             Ok(target) => target,
             Err(reason) => return asker.send(&ServiceMessage::AttestFailed { segment, reason }),
         };
-        let answer = lock(&attestor.ledger).ask(segment, peer, asker, self.now());
+        let part = Part { file: whole_file(&request.key).id(&stream), range: request.key.range() };
+        let question = Question { segment, part, peer, asker, group: from.limited() };
+        let may_start = || self.charge_fetch(from).is_ok();
+        let answer = lock(&attestor.ledger).ask(question, self.now(), may_start);
         match answer {
             Answer::Attested(bytes) => asker.send_bytes(bytes),
             Answer::Failed(reason) => asker.send(&ServiceMessage::AttestFailed { segment, reason }),
@@ -158,12 +167,12 @@ impl Service {
             values: BoundedVec::first_of(list.values().iter().copied()),
         };
         let bytes = Bytes::from(ServiceMessage::Attested(Box::new(attested)).to_bytes());
-        let mut receivers = lock(&shared.attestor.ledger).attested(job.segment, bytes.clone(), self.now());
-        let members: Vec<_> = {
+        let told = lock(&shared.attestor.ledger).attested(job.segment, bytes.clone(), self.now());
+        let Some(Told { askers: mut receivers, swarm }) = told else { return };
+        if swarm {
             let registry = self.registry();
-            registry.members(job.stream).map(|(peer, outbox)| (peer, outbox.clone())).collect()
-        };
-        receivers.extend(members);
+            receivers.extend(registry.members(job.stream).map(|(peer, outbox)| (peer, outbox.clone())));
+        }
         debug!(
             path = job.key.path(),
             len = list.len().bytes(),
