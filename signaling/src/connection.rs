@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::debug;
 
 use crate::{
-    limits::BYTES_PER_UNIT,
+    limits::{BYTES_PER_UNIT, Limits},
     outbox::{Close, Outbox, OutboxReader, outbox},
     rate::Bucket,
     service::{OpenConnection, Service, Stopping, count, random},
@@ -26,6 +26,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Messages that are read and dropped meanwhile.
 const FAREWELL_MESSAGES: usize = 1_000;
+
+/// An alarm this much after its time was not waited for: the process stood still, and the peer may have spoken meanwhile.
+const LATE_ALARM: Duration = Duration::from_secs(1);
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,10 +50,9 @@ impl From<Close> for End {
 /// Serves one connection to its end.
 pub(crate) async fn run(service: Service, socket: WebSocket, address: IpAddr) {
     let (outbox, reader) = outbox(&service.shared().limits);
-    let now = Instant::now();
     let stopping = service.stopping();
-    let messages = Bucket::default();
-    let mut connection = Connection { service, socket, reader, stopping, messages, heard: now, pinged: now };
+    let (messages, pulse) = (Bucket::default(), Pulse::new(&service.shared().limits, Instant::now()));
+    let mut connection = Connection { service, socket, reader, stopping, messages, pulse };
     let end = connection.serve(outbox, address).await;
     debug!(%address, ?end, "connection ends");
     connection.finish(end).await;
@@ -86,8 +88,39 @@ struct Connection {
     reader: OutboxReader,
     stopping: Stopping,
     messages: Bucket,
+    pulse: Pulse,
+}
+
+/// Whether the peer is alive: when to ping it, and when it has been silent for too long.
+#[derive(Debug)]
+struct Pulse {
+    ping_interval: Duration,
+    silence: Duration,
+    /// What was heard last, or the time from which on silence counts.
     heard: Instant,
     pinged: Instant,
+}
+
+impl Pulse {
+    fn new(limits: &Limits, now: Instant) -> Self {
+        Self { ping_interval: limits.ping_interval, silence: limits.silence, heard: now, pinged: now }
+    }
+
+    fn alarm(&self) -> Instant {
+        (self.heard + self.silence).min(self.pinged + self.ping_interval)
+    }
+
+    /// To be called at the alarm: a ping is due, or the peer is gone.
+    fn beat(&mut self, now: Instant) -> Result<(), End> {
+        if now >= self.alarm() + LATE_ALARM {
+            self.heard = now;
+        }
+        if now >= self.heard + self.silence {
+            return Err(End::Silent);
+        }
+        self.pinged = now;
+        Ok(())
+    }
 }
 
 impl Connection {
@@ -126,9 +159,6 @@ impl Connection {
     }
 
     async fn step(&mut self, session: &mut Session) -> Result<(), End> {
-        let limits = &self.service.shared().limits;
-        let (silence, ping_interval) = (limits.silence, limits.ping_interval);
-        let alarm = (self.heard + silence).min(self.pinged + ping_interval);
         let event = tokio::select! {
             () = self.stopping.wait() => Event::End(Close::SHUTDOWN.into()),
             queued = self.reader.next() => match queued {
@@ -136,7 +166,7 @@ impl Connection {
                 Err(close) => Event::End(close.into()),
             },
             message = self.socket.recv() => Event::Came(message),
-            () = sleep_until(alarm) => Event::Alarm,
+            () = sleep_until(self.pulse.alarm()) => Event::Alarm,
         };
         match event {
             Event::End(end) => Err(end),
@@ -145,9 +175,8 @@ impl Connection {
                 Some(bytes) => self.handle(session, frames(&bytes)),
                 None => Ok(()),
             },
-            Event::Alarm if self.heard.elapsed() >= silence => Err(End::Silent),
             Event::Alarm => {
-                self.pinged = Instant::now();
+                self.pulse.beat(Instant::now())?;
                 self.write_ping().await
             }
         }
@@ -170,7 +199,7 @@ impl Connection {
     fn accept(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<Option<Bytes>, End> {
         // An error is a broken socket, or a frame that breaks RFC 6455 or the length limit: the goodbye is best effort.
         let message = message.ok_or(End::Gone)?.map_err(|_| Close::MISBEHAVIOUR)?;
-        self.heard = Instant::now();
+        self.pulse.heard = Instant::now();
         let bytes = match message {
             Message::Binary(bytes) => Some(bytes),
             Message::Ping(_) | Message::Pong(_) => None,
@@ -246,5 +275,38 @@ impl Connection {
         };
         let told = timeout(FAREWELL, farewell).await;
         debug!(?reason, told = matches!(told, Ok(Ok(()))), "peer was sent away");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the alarm goes off on time until the peer counts as gone: how many pings, and after how long.
+    fn pings_until_silent(pulse: &mut Pulse, start: Instant) -> (u32, Duration) {
+        let mut pings = 0;
+        loop {
+            let now = pulse.alarm();
+            if pulse.beat(now).is_err() {
+                return (pings, now - start);
+            }
+            pings += 1;
+        }
+    }
+
+    #[test]
+    fn a_silent_peer_is_pinged_twice_and_gone_after_45_s() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(&Limits::default(), start);
+        assert_eq!(pings_until_silent(&mut pulse, start), (2, Duration::from_secs(45)));
+    }
+
+    #[test]
+    fn a_service_that_stood_still_pings_before_it_calls_a_peer_silent() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(&Limits::default(), start);
+        let woken = start + Duration::from_secs(3600);
+        assert_eq!(pulse.beat(woken), Ok(()));
+        assert_eq!(pings_until_silent(&mut pulse, woken), (2, Duration::from_secs(45)));
     }
 }
