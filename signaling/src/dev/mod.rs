@@ -34,6 +34,9 @@ pub use files::DirectoryError;
 /// URL path of the sample's master playlist.
 pub const SAMPLE_STREAM: &str = "/sample/master.m3u8";
 
+/// Ports that may be taken on UDP before the search for one ends.
+const MAX_TAKEN_PORTS: usize = 10;
+
 /// Where a page takes the roots of segments from.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -119,12 +122,7 @@ impl Dev {
             return Err(DevError::NoPublisherKey);
         }
         let files = files::routes(&options)?;
-        let bind_error = |protocol, address| move |source| DevError::Bind { protocol, address, source };
-        let tcp_error = bind_error("TCP", options.listen);
-        let listener = TcpListener::bind(options.listen).await.map_err(&tcp_error)?;
-        let address = listener.local_addr().map_err(&tcp_error)?;
-        let stun = UdpSocket::bind(address).await.map_err(bind_error("UDP", address))?;
-
+        let (listener, stun, address) = bind_both(options.listen).await?;
         let reachable = SocketAddr::new(reachable(address.ip()), address.port());
         let mut config = options.service;
         config.ice = IceServers::new(vec![format!("stun:{reachable}").parse()?], None)?;
@@ -165,6 +163,29 @@ impl Dev {
         let stun = tokio::spawn(respond_stun(self.stun));
         serve(self.listener, self.app, self.service, stop).await;
         stun.abort();
+    }
+}
+
+/// Takes one port on TCP and UDP. A port 0 that is free on TCP only is followed by another.
+async fn bind_both(listen: SocketAddr) -> Result<(TcpListener, UdpSocket, SocketAddr), DevError> {
+    let bind_error = |protocol, address| move |source| DevError::Bind { protocol, address, source };
+    let tcp_error = bind_error("TCP", listen);
+    // Held, so that the next one is another.
+    let mut taken = Vec::new();
+    loop {
+        let listener = TcpListener::bind(listen).await.map_err(&tcp_error)?;
+        let address = listener.local_addr().map_err(&tcp_error)?;
+        match UdpSocket::bind(address).await {
+            Ok(stun) => return Ok((listener, stun, address)),
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse
+                    && listen.port() == 0
+                    && taken.len() < MAX_TAKEN_PORTS =>
+            {
+                taken.push(listener);
+            }
+            Err(error) => return Err(bind_error("UDP", address)(error)),
+        }
     }
 }
 
