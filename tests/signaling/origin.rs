@@ -3,7 +3,6 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
 };
 
 use axum::{
@@ -17,7 +16,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, stream};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, time::timeout};
+
+use crate::harness::LIMIT;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -28,11 +29,9 @@ pub struct Logged {
 }
 
 struct Inner {
-    log: Mutex<Vec<Logged>>,
-    /// `/show/gated…` is answered once this is true.
+    log: watch::Sender<Vec<Logged>>,
+    /// `/show/gated…` is answered, and the last byte of `/show/last-gated…` leaves, once this is true.
     gate: watch::Sender<bool>,
-    /// When the last byte of `/show/timed…` left.
-    sent: Mutex<Option<Instant>>,
     /// Where `/show/redirect-out` leads.
     elsewhere: Mutex<String>,
 }
@@ -58,9 +57,8 @@ impl Origin {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("the socket has an address");
         let inner = Inner {
-            log: Mutex::default(),
+            log: watch::Sender::default(),
             gate: watch::Sender::new(false),
-            sent: Mutex::default(),
             elsewhere: Mutex::default(),
         };
         let origin = Self { address, inner: Arc::new(inner) };
@@ -74,12 +72,19 @@ impl Origin {
     }
 
     pub fn log(&self) -> Vec<Logged> {
-        self.inner.log.lock().expect("no handler panics").clone()
+        self.inner.log.borrow().clone()
     }
 
     /// Requests for a path.
     pub fn requests(&self, path: &str) -> usize {
         self.log().iter().filter(|logged| logged.path == path).count()
+    }
+
+    /// Waits until a path was requested.
+    pub async fn until_requested(&self, path: &str) {
+        let mut log = self.inner.log.subscribe();
+        let requested = log.wait_for(|log| log.iter().any(|logged| logged.path == path));
+        timeout(LIMIT, requested).await.expect("the request comes").expect("the origin lives");
     }
 
     pub fn open_gate(&self) {
@@ -89,18 +94,13 @@ impl Origin {
     pub fn redirect_to(&self, url: String) {
         *self.inner.elsewhere.lock().expect("no handler panics") = url;
     }
-
-    /// When the last byte of the last timed answer left.
-    pub fn sent_at(&self) -> Option<Instant> {
-        *self.inner.sent.lock().expect("no handler panics")
-    }
 }
 
 async fn serve(State(origin): State<Origin>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
     let query = request.uri().query().map(str::to_owned);
     let logged = Logged { path: path.clone(), query, headers: request.headers().clone() };
-    origin.inner.log.lock().expect("no handler panics").push(logged);
+    origin.inner.log.send_modify(|log| log.push(logged));
     let name = path.rsplit('/').next().unwrap_or_default();
     let kind = name.split('.').next().unwrap_or_default();
     match kind {
@@ -129,17 +129,16 @@ async fn serve(State(origin): State<Origin>, request: Request) -> Response {
             let chunks = stream::iter((0..17).map(move |_| Ok::<_, std::io::Error>(chunk.clone())));
             Body::from_stream(chunks).into_response()
         }
-        "timed" => {
+        "last-gated" => {
             let bytes = Bytes::from(content(&path, FILE_LEN));
             let last = bytes.slice(FILE_LEN - 1..);
-            let inner = origin.inner.clone();
-            let paused = stream::once(async move {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                *inner.sent.lock().expect("no handler panics") = Some(Instant::now());
+            let mut gate = origin.inner.gate.subscribe();
+            let gated = stream::once(async move {
+                let _ = gate.wait_for(|open| *open).await;
                 Ok::<_, std::io::Error>(last)
             });
             let first = stream::iter([Ok(bytes.slice(..FILE_LEN - 1))]);
-            Body::from_stream(first.chain(paused)).into_response()
+            Body::from_stream(first.chain(gated)).into_response()
         }
         "redirect-out" => {
             let to = origin.inner.elsewhere.lock().expect("no handler panics").clone();
