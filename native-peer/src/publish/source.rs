@@ -39,6 +39,14 @@ pub enum SourceError {
         /// As it stands in the playlist or on the command line.
         uri: String,
     },
+    /// The server compressed what was asked for as it is.
+    #[error("{url}: answered with content encoding {encoding}, which was not asked for")]
+    Encoded {
+        /// The address.
+        url: Url,
+        /// The encoding.
+        encoding: String,
+    },
     /// The server can't be reached, or its answer is not HTTP.
     #[error("{url}: {cause}")]
     Http {
@@ -66,6 +74,12 @@ pub enum SourceError {
         path: PathBuf,
         /// What the operating system says.
         cause: io::Error,
+    },
+    /// The answer's end can't be told from a connection that broke.
+    #[error("{url}: the answer has no length")]
+    Unframed {
+        /// The address.
+        url: Url,
     },
     /// The server sent another part of the file than was asked for.
     #[error("{url}: answered with another byte range")]
@@ -180,11 +194,16 @@ impl Source {
         let http = |cause| SourceError::Http { url: url.clone(), cause: Box::new(cause) };
         let response = request.call().map_err(http)?;
         let status = response.status();
-        let answered = response.headers().get("content-range").and_then(|value| value.to_str().ok());
-        let answered = answered.map(str::to_owned);
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let answered = header("content-range").map(str::to_owned);
+        let framed = header("content-length").is_some() || header("transfer-encoding").is_some();
+        if let Some(encoding) = header("content-encoding").filter(|encoding| *encoding != "identity") {
+            return Err(SourceError::Encoded { url: url.clone(), encoding: encoding.to_owned() });
+        }
         let last_url = Url::parse(&response.get_uri().to_string()).unwrap_or_else(|_| url.clone());
         let body = response.into_body().into_reader();
         let reader: Box<dyn Read> = match (status, range) {
+            (StatusCode::OK, None) if !framed => return Err(SourceError::Unframed { url: url.clone() }),
             (StatusCode::OK, None) => Box::new(body),
             // A server without byte ranges sends the whole file.
             (StatusCode::OK, Some(range)) => {
