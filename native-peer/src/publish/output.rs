@@ -30,6 +30,11 @@ impl Output {
 
     /// Writes every file under a temporary name, then renames them in order.
     pub fn commit(self) -> Result<(), OutputError> {
+        // Found out before the first directory is made, not when other files have taken their places.
+        if let Some((path, _)) = self.files.iter().find(|(path, _)| path.is_dir()) {
+            let cause = io::ErrorKind::IsADirectory.into();
+            return Err(OutputError { path: path.clone(), cause });
+        }
         let mut staged = Vec::with_capacity(self.files.len());
         for (path, bytes) in self.files {
             let file = stage(&path, &bytes).map_err(|cause| OutputError { path: path.clone(), cause })?;
@@ -44,10 +49,6 @@ impl Output {
 
 fn stage(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Found out now, not when other files have taken their places.
-    if path.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
     fs::create_dir_all(directory)?;
     let mut builder = Builder::new();
     // A web server has to read it: not the private mode of a temporary file, but what the umask leaves.
