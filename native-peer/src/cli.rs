@@ -79,6 +79,9 @@ fn print_report(report: &Report, publisher: Option<&Identity>) {
     for segment in &report.too_long {
         eprintln!("warning: {segment} is longer than a segment may be and stays HTTP only");
     }
+    if let Some(why) = &report.damaged_before {
+        eprintln!("warning: {} could not be read and is replaced: {why}", report.manifest.display());
+    }
     println!("stream         {}", report.stream);
     match publisher {
         Some(publisher) => println!("publisher key  {}", publisher.public_key()),

@@ -6,7 +6,7 @@ mod support;
 
 use std::{fs, path::Path};
 
-use support::{HIGH, LOW, MASTER, fail, sample, stream, succeed, tree, write};
+use support::{HIGH, LOW, MASTER, fail, sample, sidecars, stream, succeed, tree, write};
 use tabswarm_core::{
     content::{GROUP_LEN, GroupList, Manifest, ManifestError, SegmentKey, Trust},
     identity::{Identity, PublicKey},
@@ -60,7 +60,7 @@ fn every_level_rendition_byte_range_and_init_segment_verifies() {
     ] {
         assert_verifies(&show, &manifest, &key, bytes);
     }
-    assert!(show.join("low/index.m3u8.groups").is_file());
+    assert_eq!(sidecars(&show, "low/index.m3u8."), [manifest.tracks()[1].sidecar()]);
     assert!(said.contains("playlists      3") && said.contains("segments       7 (188184 bytes)"), "{said}");
 }
 
@@ -120,6 +120,49 @@ fn publishing_again_changes_nothing_and_new_bytes_change_the_manifest() {
 }
 
 #[test]
+fn viewers_of_the_last_manifest_still_find_its_lists() {
+    let directory = stream();
+    let show = directory.path().join("show");
+    let file = show.join("master.m3u8.tabswarm");
+    let publish = |seed| {
+        write(&show, "low/0.ts", sample(seed, 70_000));
+        succeed(directory.path(), &["publish", "show/master.m3u8", "--unsigned"]);
+        manifest(&file)
+    };
+    // A stream that shares the playlist keeps its own lists.
+    let first = publish(1);
+    succeed(&show.join("low"), &["publish", "index.m3u8", "--unsigned"]);
+    let alone = manifest(&show.join("low/index.m3u8.tabswarm"));
+    let second = publish(8);
+    for _ in 0..3 {
+        publish(8);
+        assert_verifies(&show, &first, &key("low/0.ts"), &sample(1, 70_000));
+        assert_verifies(&show, &second, &key("low/0.ts"), &sample(8, 70_000));
+    }
+    let third = publish(9);
+    assert_verifies(&show, &second, &key("low/0.ts"), &sample(8, 70_000));
+    assert_verifies(&show, &third, &key("low/0.ts"), &sample(9, 70_000));
+    assert!(!show.join(first.tracks()[1].sidecar()).exists(), "two changes ago");
+    assert_eq!((sidecars(&show, "low/").len(), sidecars(&show, "high/").len()), (3, 1));
+    assert_verifies(&show.join("low"), &alone, &key("0.ts"), &sample(1, 70_000));
+}
+
+#[test]
+fn a_damaged_manifest_is_replaced_with_a_warning() {
+    let directory = stream();
+    let file = directory.path().join("show/master.m3u8.tabswarm");
+    let publish = || succeed(directory.path(), &["publish", "show/master.m3u8", "--unsigned"]);
+    assert!(!publish().contains("warning"));
+    let mut bytes = fs::read(&file).unwrap();
+    bytes.truncate(bytes.len() / 2);
+    fs::write(&file, bytes).unwrap();
+    let said = publish();
+    assert!(said.contains("warning: ") && said.contains("master.m3u8.tabswarm could not be read"), "{said}");
+    assert_eq!(manifest(&file).segments().len(), 7);
+    assert!(!publish().contains("warning"));
+}
+
+#[test]
 fn out_has_the_streams_layout_and_leaves_the_source_alone() {
     let directory = stream();
     let before = tree(&directory.path().join("show"));
@@ -127,13 +170,20 @@ fn out_has_the_streams_layout_and_leaves_the_source_alone() {
     assert_eq!(tree(&directory.path().join("show")), before);
     let written: Vec<String> =
         tree(&directory.path().join("a/b")).keys().map(|path| path.display().to_string()).collect();
+    let without_hash = |path: &String| match path.split_once(".m3u8.") {
+        Some((playlist, end)) if end.ends_with(".groups") => format!("{playlist}.m3u8 lists"),
+        _ => path.clone(),
+    };
     let expected = [
-        "audio/index.m3u8.groups",
-        "high/index.m3u8.groups",
-        "low/index.m3u8.groups",
+        "audio",
+        "audio/index.m3u8 lists",
+        "high",
+        "high/index.m3u8 lists",
+        "low",
+        "low/index.m3u8 lists",
         "master.m3u8.tabswarm",
     ];
-    assert_eq!(written, expected);
+    assert_eq!(written.iter().map(without_hash).collect::<Vec<_>>(), expected);
 }
 
 /// Publishing fails with this said, and the directory stays as it was.
@@ -250,6 +300,10 @@ fn a_place_that_is_taken_by_a_directory_leaves_everything_unwritten() {
     let directory = stream();
     fs::create_dir(directory.path().join("show/master.m3u8.tabswarm")).unwrap();
     assert_refused(directory.path(), &["master.m3u8.tabswarm: ", "directory"]);
+    fs::create_dir_all(directory.path().join("out/master.m3u8.tabswarm")).unwrap();
+    let before = tree(directory.path());
+    fail(directory.path(), &["publish", "show/master.m3u8", "--unsigned", "--out", "out"]);
+    assert!(tree(directory.path()) == before, "something was written");
 }
 
 #[test]
@@ -310,5 +364,6 @@ fn what_is_written_can_be_read_by_a_web_server() {
     let mode = |path: &str| fs::metadata(directory.path().join(path)).unwrap().permissions().mode() & 0o777;
     // The same as any other file that a process makes here.
     assert_eq!(mode("show/master.m3u8.tabswarm"), mode("show/master.m3u8"));
-    assert_eq!(mode("show/low/index.m3u8.groups"), mode("show/master.m3u8"));
+    let lists = &sidecars(directory.path(), "show/low/index.m3u8.")[0];
+    assert_eq!(mode(lists), mode("show/master.m3u8"));
 }

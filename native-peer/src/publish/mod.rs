@@ -6,6 +6,7 @@
 mod hashing;
 mod output;
 mod playlist;
+mod sidecar;
 mod source;
 
 use std::{
@@ -17,6 +18,7 @@ use std::{
 
 pub use output::OutputError;
 pub use playlist::{LineFault, PlaylistError};
+pub use sidecar::SIDECAR_SUFFIX;
 pub use source::SourceError;
 use tabswarm_core::{
     content::{ContentError, MAX_TRACKS, Manifest, ManifestError, PathError, Track, Trust, relative_path},
@@ -28,13 +30,11 @@ use url::Url;
 use hashing::Hashing;
 use output::Output;
 use playlist::{Playlist, Reference};
+use sidecar::SidecarPlace;
 use source::Source;
 
 /// What is added to the name of the playlist that was given.
 pub const MANIFEST_SUFFIX: &str = ".tabswarm";
-
-/// What is added to the name of a media playlist.
-pub const SIDECAR_SUFFIX: &str = ".groups";
 
 /// Most bytes of a playlist.
 const MAX_PLAYLIST_LEN: u64 = 16 * 1024 * 1024;
@@ -71,6 +71,8 @@ pub struct Report {
     pub manifest_bytes: usize,
     /// Files too long for a segment: left to HTTP.
     pub too_long: Vec<String>,
+    /// Why the manifest that was there before could not be read, if so.
+    pub damaged_before: Option<String>,
 }
 
 /// Why nothing was published.
@@ -191,27 +193,39 @@ pub fn publish(options: &Options, publisher: Option<&Identity>) -> Result<Report
     if playlists.len() > MAX_TRACKS {
         return Err(ManifestError::TooMany { what: "playlists" }.into());
     }
-    let sidecars = sidecar_names(&source, &playlists);
+    let places = SidecarPlace::of_all(&source, &stream, &playlists);
 
     let mut hashing = Hashing::new(&source);
     let mut output = Output::default();
     let mut tracks = Vec::with_capacity(playlists.len());
     let mut list_bytes = 0;
-    for (playlist, (sidecar_path, sidecar_file)) in playlists.iter().zip(sidecars) {
+    for (playlist, place) in playlists.iter().zip(&places) {
         let sidecar = hashing.media_playlist(playlist)?;
+        let (sidecar_path, sidecar_file) = place.of(&sidecar);
         list_bytes += sidecar.len() as u64;
         tracks.push(Track::new(&playlist.path, sidecar_path).map_err(ManifestError::from)?);
         output.push(root.join(sidecar_file), sidecar);
     }
 
     let (segments, segment_bytes) = (hashing.entries.len(), hashing.bytes);
-    let manifest = Manifest::new(&stream, options.created, tracks, hashing.entries)?;
+    let mut manifest = Manifest::new(&stream, options.created, tracks, hashing.entries)?;
     let file = root.join(format!("{}{MANIFEST_SUFFIX}", source.file_name()));
-    let bytes = encode(with_the_date_of_an_equal_one(manifest, &file)?, publisher)?;
+    let (last, damaged_before) = match last_manifest(&file) {
+        Ok(last) => (last, None),
+        Err(why) => (None, Some(why)),
+    };
+    if let Some(last) = &last {
+        manifest = redated(manifest, last)?;
+    }
+    let bytes = encode(&manifest, publisher)?;
     let manifest_bytes = bytes.len();
     // The manifest takes its place last: it never names a list that is not there.
     output.push(file.clone(), bytes);
     output.commit()?;
+    // Viewers have the last manifest still, so its lists stay; and those before it, until it is another.
+    if let Some(last) = last.filter(|last| *last != manifest) {
+        places.iter().for_each(|place| place.prune(&root, [&manifest, &last]));
+    }
     Ok(Report {
         stream,
         playlists: playlists.len(),
@@ -221,27 +235,35 @@ pub fn publish(options: &Options, publisher: Option<&Identity>) -> Result<Report
         manifest: file,
         manifest_bytes,
         too_long: hashing.too_long,
+        damaged_before,
     })
 }
 
-fn encode(manifest: Manifest, publisher: Option<&Identity>) -> Result<Vec<u8>, ManifestError> {
+fn encode(manifest: &Manifest, publisher: Option<&Identity>) -> Result<Vec<u8>, ManifestError> {
     match publisher {
         Some(publisher) => manifest.encode_signed(publisher),
         None => manifest.encode_unsigned(),
     }
 }
 
+/// The manifest of the last run, or why it can't be read.
+fn last_manifest(file: &Path) -> Result<Option<Manifest>, String> {
+    match fs::read(file) {
+        Ok(bytes) => Manifest::decode(&bytes, &Trust::Origin).map(Some).map_err(|error| error.to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Publishing an unchanged stream again makes the same bytes, which caches then keep.
-fn with_the_date_of_an_equal_one(manifest: Manifest, file: &Path) -> Result<Manifest, ManifestError> {
-    let last = fs::read(file).ok().and_then(|bytes| Manifest::decode(&bytes, &Trust::Origin).ok());
-    let Some(last) = last else { return Ok(manifest) };
+fn redated(manifest: Manifest, last: &Manifest) -> Result<Manifest, ManifestError> {
     let redated = Manifest::new(
         manifest.stream(),
         last.created(),
         manifest.tracks().to_vec(),
         manifest.segments().to_vec(),
     )?;
-    Ok(if redated == last { last } else { manifest })
+    Ok(if redated == *last { redated } else { manifest })
 }
 
 /// The media playlists of the source, each once, in the order of the master playlist.
@@ -294,20 +316,4 @@ fn read_playlist(
     let playlist = playlist::parse(&text)
         .map_err(|error| line_error(source.name(url), error.line, error.fault.into()))?;
     Ok((opened.url, playlist))
-}
-
-/// For each playlist the path of its group lists in the manifest, and that of the file: beside the playlist, or beside the manifest for one
-/// that lies elsewhere or shares its path with another.
-fn sidecar_names(source: &Source, playlists: &[MediaPlaylist]) -> Vec<(String, PathBuf)> {
-    let mut taken = BTreeSet::new();
-    let names = playlists.iter().enumerate().map(|(index, playlist)| {
-        let beside = format!("{}{SIDECAR_SUFFIX}", playlist.path);
-        if let Some(file) = source::decoded_path(&beside).filter(|file| taken.insert(file.clone())) {
-            return (beside, file);
-        }
-        let master = relative_path(source.playlist().path(), source.playlist().path());
-        let name = |master: &str| format!("{master}.{index}{SIDECAR_SUFFIX}");
-        (name(&master), PathBuf::from(name(source.file_name())))
-    });
-    names.collect()
 }

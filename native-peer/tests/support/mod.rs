@@ -59,21 +59,29 @@ pub fn stream() -> TempDir {
     directory
 }
 
-/// Every file below a directory with its bytes.
+/// Every file below a directory with its bytes, and every directory with none.
 pub fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut directories = vec![root.to_owned()];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
+            let name = path.strip_prefix(root).unwrap().to_owned();
             if path.is_dir() {
+                files.insert(name, Vec::new());
                 directories.push(path);
             } else {
-                files.insert(path.strip_prefix(root).unwrap().to_owned(), fs::read(&path).unwrap());
+                files.insert(name, fs::read(&path).unwrap());
             }
         }
     }
     files
+}
+
+/// The names of group lists below a directory that belong to a playlist, from its path.
+pub fn sidecars(root: &Path, playlist: &str) -> Vec<String> {
+    let names = tree(root).into_keys().map(|path| path.display().to_string());
+    names.filter(|name| name.starts_with(playlist) && name.ends_with(".groups")).collect()
 }
 
 /// Runs the command in a directory.
@@ -109,6 +117,10 @@ pub struct Behaviour {
     pub ignores_ranges: bool,
     /// Declares one byte more than it sends, and closes.
     pub cuts_bodies: bool,
+    /// Content-Encoding of what is no playlist.
+    pub encoding: Option<&'static str>,
+    /// Says no length of what is no playlist: the connection's end is the body's.
+    pub unframed: bool,
     /// Refuses requests without this query.
     pub token: Option<&'static str>,
 }
@@ -176,8 +188,12 @@ fn answer(
             (format!("HTTP/1.1 206 Partial Content\r\nContent-Range: {content_range}\r\n"), body)
         }
     };
-    let declared = body.len() + usize::from(behaviour.cuts_bodies && !path.ends_with(".m3u8"));
-    let head = format!("{head}Content-Length: {declared}\r\nConnection: close\r\n\r\n");
+    let well = Behaviour::default();
+    let behaviour = if path.ends_with(".m3u8") { well } else { behaviour };
+    let declared = body.len() + usize::from(behaviour.cuts_bodies);
+    let length = if behaviour.unframed { String::new() } else { format!("Content-Length: {declared}\r\n") };
+    let encoding = behaviour.encoding.map(|encoding| format!("Content-Encoding: {encoding}\r\n"));
+    let head = format!("{head}{length}{}Connection: close\r\n\r\n", encoding.unwrap_or_default());
     connection.write_all(head.as_bytes())?;
     connection.write_all(body)
 }
