@@ -36,7 +36,7 @@ async fn swarm(
     let Some(permit) = service.connection_permit() else {
         return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "30")]).into_response();
     };
-    let address = service.client_address(remote.ip(), &headers);
+    let from = service.locality(remote.ip(), &headers);
     upgrade
         .max_message_size(MAX_MESSAGE_LEN)
         .max_frame_size(MAX_MESSAGE_LEN)
@@ -44,7 +44,7 @@ async fn swarm(
         .write_buffer_size(WRITE_BUFFER_LEN)
         .max_write_buffer_size(MAX_WRITE_BUFFER_LEN)
         .on_upgrade(move |socket| async move {
-            connection::run(service, socket, address).await;
+            connection::run(service, socket, remote, from).await;
             drop(permit);
         })
 }

@@ -2,7 +2,7 @@
 //!
 //! One task a connection. It reads and writes in turn, and no write waits for a peer longer than the limit.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{
     body::Bytes,
@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::debug;
 
 use crate::{
+    groups::Locality,
     limits::{BYTES_PER_UNIT, Limits},
     outbox::{Close, Outbox, OutboxReader, outbox},
     rate::Bucket,
@@ -48,13 +49,13 @@ impl From<Close> for End {
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn run(service: Service, socket: WebSocket, address: IpAddr) {
+pub(crate) async fn run(service: Service, socket: WebSocket, remote: SocketAddr, from: Locality) {
     let (outbox, reader) = outbox(&service.shared().limits);
     let stopping = service.stopping();
     let (messages, pulse) = (Bucket::default(), Pulse::new(&service.shared().limits, Instant::now()));
     let mut connection = Connection { service, socket, reader, stopping, messages, pulse };
-    let end = connection.serve(outbox, address).await;
-    debug!(%address, ?end, "connection ends");
+    let end = connection.serve(outbox, from).await;
+    debug!(%remote, ?end, "connection ends");
     connection.finish(end).await;
 }
 
@@ -124,9 +125,9 @@ impl Pulse {
 }
 
 impl Connection {
-    async fn serve(&mut self, outbox: Outbox, address: IpAddr) -> End {
+    async fn serve(&mut self, outbox: Outbox, from: Locality) -> End {
         let service = self.service.clone();
-        let open = match service.open(address) {
+        let open = match service.open(from) {
             Ok(open) => open,
             Err(overloaded) => return overloaded.into(),
         };

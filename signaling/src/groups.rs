@@ -49,7 +49,16 @@ impl GroupKey {
                 (false, [6, a, b, c, d, e, f])
             }
         };
-        let hash = blake3::keyed_hash(&self.0, &prefix);
+        self.hashed(&prefix, exempt)
+    }
+
+    /// One group with limits, of all whose address a proxy should have named and did not.
+    pub(crate) fn unknown(&self) -> Locality {
+        self.hashed(b"unknown", false)
+    }
+
+    fn hashed(&self, prefix: &[u8; 7], exempt: bool) -> Locality {
+        let hash = blake3::keyed_hash(&self.0, prefix);
         let mut group = [0; 16];
         group.copy_from_slice(&hash.as_bytes()[..16]);
         Locality { group: NetworkGroup::from_bytes(group), exempt }
@@ -77,6 +86,7 @@ const CONNECTION_RETRY: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 struct Group {
     connections: u32,
+    sockets: u32,
     opens: Bucket,
     certificates: Bucket,
     fetches: Bucket,
@@ -86,6 +96,7 @@ impl Group {
     /// Whether forgetting it would give it nothing.
     fn is_idle(&self, now: Timestamp) -> bool {
         self.connections == 0
+            && self.sockets == 0
             && [self.opens, self.certificates, self.fetches].iter().all(|bucket| bucket.is_full(now))
     }
 }
@@ -94,6 +105,7 @@ impl Group {
 #[derive(Debug)]
 pub(crate) struct Groups {
     connections_per_group: u32,
+    sockets_per_group: u32,
     opens: Rate,
     certificates: Rate,
     fetches: Rate,
@@ -104,6 +116,7 @@ impl Groups {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             connections_per_group: limits.connections_per_group,
+            sockets_per_group: limits.sockets_per_group,
             opens: limits.opens_per_group,
             certificates: limits.certificates,
             fetches: limits.attest_fetches_per_group,
@@ -113,8 +126,39 @@ impl Groups {
 
     /// Counts a connection in; [`Groups::close`] counts it out.
     pub(crate) fn open(&mut self, from: Locality, now: Timestamp) -> Result<(), Overloaded> {
+        let (most, opens) = (self.connections_per_group, self.opens);
+        let Some(group) = self.limited(from, now)? else { return Ok(()) };
+        if group.connections >= most {
+            return Err(Overloaded { retry_after: CONNECTION_RETRY });
+        }
+        group.opens.take(&opens, 1, now).map_err(|retry_after| Overloaded { retry_after })?;
+        group.connections += 1;
+        Ok(())
+    }
+
+    pub(crate) fn close(&mut self, from: Locality, now: Timestamp) {
+        self.release(from, now, |group| &mut group.connections);
+    }
+
+    /// Counts a socket in that is no connection yet; [`Groups::close_socket`] counts it out.
+    pub(crate) fn open_socket(&mut self, from: Locality, now: Timestamp) -> Result<(), Overloaded> {
+        let most = self.sockets_per_group;
+        let Some(group) = self.limited(from, now)? else { return Ok(()) };
+        if group.sockets >= most {
+            return Err(Overloaded { retry_after: CONNECTION_RETRY });
+        }
+        group.sockets += 1;
+        Ok(())
+    }
+
+    pub(crate) fn close_socket(&mut self, from: Locality, now: Timestamp) {
+        self.release(from, now, |group| &mut group.sockets);
+    }
+
+    /// The state of a group, made if there is room; `None` for one without limits.
+    fn limited(&mut self, from: Locality, now: Timestamp) -> Result<Option<&mut Group>, Overloaded> {
         if from.exempt {
-            return Ok(());
+            return Ok(None);
         }
         if self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(&from.group) {
             self.groups.retain(|_, group| !group.is_idle(now));
@@ -122,18 +166,13 @@ impl Groups {
                 return Err(Overloaded { retry_after: CONNECTION_RETRY });
             }
         }
-        let group = self.groups.entry(from.group).or_default();
-        if group.connections >= self.connections_per_group {
-            return Err(Overloaded { retry_after: CONNECTION_RETRY });
-        }
-        group.opens.take(&self.opens, 1, now).map_err(|retry_after| Overloaded { retry_after })?;
-        group.connections += 1;
-        Ok(())
+        Ok(Some(self.groups.entry(from.group).or_default()))
     }
 
-    pub(crate) fn close(&mut self, from: Locality, now: Timestamp) {
+    fn release(&mut self, from: Locality, now: Timestamp, count: impl FnOnce(&mut Group) -> &mut u32) {
         let Some(group) = self.groups.get_mut(&from.group) else { return };
-        group.connections = group.connections.saturating_sub(1);
+        let count = count(group);
+        *count = count.saturating_sub(1);
         if group.is_idle(now) {
             self.groups.remove(&from.group);
         }
@@ -239,6 +278,30 @@ mod tests {
         groups.open(from, at(10)).unwrap();
         groups.close(from, at(1_000));
         assert_eq!(groups.groups.len(), 1, "a group with nothing taken is forgotten");
+    }
+
+    #[test]
+    fn sockets_of_a_group_are_limited_apart_from_its_connections() {
+        let mut groups = Groups::new(&Limits { sockets_per_group: 2, ..Limits::default() });
+        let from = locality("203.0.113.1");
+        assert_eq!((groups.open_socket(from, at(0)), groups.open_socket(from, at(0))), (Ok(()), Ok(())));
+        assert!(groups.open_socket(locality("203.0.113.2"), at(0)).is_err());
+        assert_eq!(groups.open_socket(locality("203.0.114.1"), at(0)), Ok(()));
+        assert_eq!(groups.open(from, at(0)), Ok(()));
+        groups.close_socket(from, at(0));
+        assert_eq!(groups.open_socket(from, at(0)), Ok(()));
+        for _ in 0..3 {
+            assert_eq!(groups.open_socket(locality("127.0.0.1"), at(0)), Ok(()));
+        }
+    }
+
+    #[test]
+    fn clients_of_whom_a_proxy_says_nothing_are_one_group_with_limits() {
+        let unknown = GroupKey::derive(&[1; 32]).unknown();
+        assert_ne!(unknown.group, locality("127.0.0.1").group);
+        let mut groups = Groups::new(&Limits { connections_per_group: 1, ..Limits::default() });
+        assert_eq!(groups.open(unknown, at(0)), Ok(()));
+        assert!(groups.open(unknown, at(0)).is_err());
     }
 
     #[test]

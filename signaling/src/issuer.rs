@@ -98,6 +98,11 @@ impl Issuer {
         self.groups.locality(address)
     }
 
+    /// Where a peer is that a proxy says nothing of.
+    pub(crate) fn unknown_locality(&self) -> Locality {
+        self.groups.unknown()
+    }
+
     /// The nonce of an earlier certificate of this key, if this issuer gave it not too long ago.
     pub(crate) fn previous_nonce(
         &self,

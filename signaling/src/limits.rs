@@ -34,6 +34,9 @@ pub struct Limits {
     pub opens_per_group: Rate,
     /// HTTP connections that are no WebSockets, or not yet (default 10,000).
     pub sockets: u32,
+    /// Those of them from one network group, beyond which a socket is closed at once (default 256); loopback and private
+    /// addresses, where a proxy is, are exempt.
+    pub sockets_per_group: u32,
     /// New peer ids of one network group (default 8, then one per 30 s); loopback and private addresses are exempt.
     pub certificates: Rate,
     /// Swarms.
@@ -82,6 +85,7 @@ impl Default for Limits {
             connections_per_group: 1_024,
             opens_per_group: Rate::per_second(2_048, 8),
             sockets: 10_000,
+            sockets_per_group: 256,
             certificates: Rate { burst: 8, interval: Duration::from_secs(30) },
             registry: RegistryLimits::default(),
             messages: Rate::per_second(200, 20),

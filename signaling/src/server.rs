@@ -36,10 +36,14 @@ pub async fn serve(listener: TcpListener, app: Router, service: Service, stop: i
         };
         match accepted {
             Ok(((socket, remote), permit)) => {
+                let Ok(open) = service.open_socket(remote.ip()) else {
+                    debug!(%remote, "too many sockets of one network group");
+                    continue;
+                };
                 let (app, service) = (app.clone(), service.clone());
                 tokio::spawn(async move {
                     serve_socket(socket, remote, app, service).await;
-                    drop(permit);
+                    drop((open, permit));
                 });
             }
             Err(error) => {

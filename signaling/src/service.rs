@@ -5,7 +5,7 @@
 //! The ledger's is held while the groups' is taken, and no other two.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -30,7 +30,7 @@ use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     time::timeout,
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::{
     attest::{AttestExtension, AttestOrigin, Attestor, AttestorError},
@@ -38,9 +38,13 @@ use crate::{
     issuer::{Issuer, IssuerError},
     limits::Limits,
     outbox::Outbox,
+    rate::{Bucket, Rate},
     registry::Registry,
     token::AccessToken,
 };
+
+/// Time between warnings about a proxy that names no client address.
+const ADDRESS_WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What a service is started with.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +62,7 @@ pub struct Config {
     /// Whether origins may be at loopback and private addresses.
     pub allow_private_origin: bool,
     /// Header in which a proxy in front adds the client's address, believed from loopback and private addresses only.
-    /// Without it all clients of a proxy are one exempt group.
+    /// Without it all clients of a proxy are one exempt group; where the proxy names no address, one group with limits.
     pub client_address_header: Option<HeaderName>,
     /// Limits.
     pub limits: Limits,
@@ -103,6 +107,7 @@ pub(crate) struct Shared {
     tokens: Vec<AccessToken>,
     ice: IceServers,
     client_address_header: Option<HeaderName>,
+    address_warnings: Mutex<Bucket>,
     connections: Arc<Semaphore>,
     started: Instant,
     population_changed: Notify,
@@ -122,6 +127,13 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes)?;
     Ok(bytes)
+}
+
+/// An address as proxies write it: alone, or with a port, IPv6 in brackets or not.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let alone = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    alone.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 impl Service {
@@ -145,6 +157,7 @@ impl Service {
             tokens: config.tokens,
             ice: config.ice,
             client_address_header: config.client_address_header,
+            address_warnings: Mutex::default(),
             connections: Arc::new(Semaphore::new(limits.connections as usize)),
             started: Instant::now(),
             population_changed: Notify::new(),
@@ -215,21 +228,41 @@ impl Service {
         self.0.connections.clone().try_acquire_owned().ok()
     }
 
-    /// The client behind a socket: what a proxy of our own says, else the socket's address.
-    pub(crate) fn client_address(&self, socket: IpAddr, headers: &HeaderMap) -> IpAddr {
+    /// Where the client behind a socket is: what a proxy of our own says, else where the socket comes from.
+    pub(crate) fn locality(&self, socket: IpAddr, headers: &HeaderMap) -> Locality {
+        let issuer = &self.0.issuer;
         let Some(name) = self.0.client_address_header.as_ref().filter(|_| is_local(socket)) else {
-            return socket;
+            return issuer.locality(socket);
         };
         // The last address is the one our proxy added; those before it are whatever the client wrote.
         let last = headers.get_all(name).iter().next_back().and_then(|value| value.to_str().ok());
         let last = last.and_then(|list| list.rsplit(',').next());
-        last.and_then(|address| address.trim().parse().ok()).unwrap_or(socket)
+        last.and_then(parse_address).map_or_else(
+            || {
+                self.warn_of_address_header(name, last);
+                issuer.unknown_locality()
+            },
+            |address| issuer.locality(address),
+        )
     }
 
-    pub(crate) fn open(&self, address: IpAddr) -> Result<OpenConnection, Overloaded> {
-        let from = self.0.issuer.locality(address);
+    fn warn_of_address_header(&self, name: &HeaderName, found: Option<&str>) {
+        let rate = Rate { burst: 1, interval: ADDRESS_WARNING_INTERVAL };
+        if lock(&self.0.address_warnings).take(&rate, 1, self.now()).is_ok() {
+            warn!(%name, ?found, "the proxy names no client address: its clients share one place's limits");
+        }
+    }
+
+    pub(crate) fn open(&self, from: Locality) -> Result<OpenConnection, Overloaded> {
         lock(&self.0.groups).open(from, self.now())?;
         Ok(OpenConnection { service: self.clone(), from })
+    }
+
+    /// Counts an accepted socket in its network group, until it is dropped or has become a connection.
+    pub(crate) fn open_socket(&self, remote: IpAddr) -> Result<OpenSocket, Overloaded> {
+        let from = self.0.issuer.locality(remote);
+        lock(&self.0.groups).open_socket(from, self.now())?;
+        Ok(OpenSocket { service: self.clone(), from })
     }
 
     pub(crate) fn charge_certificate(&self, from: Locality) -> Result<(), Overloaded> {
@@ -329,5 +362,38 @@ pub(crate) struct OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         lock(&self.service.0.groups).close(self.from, self.service.now());
+    }
+}
+
+/// A socket that is no WebSocket yet, counted in its network group until dropped.
+pub(crate) struct OpenSocket {
+    service: Service,
+    from: Locality,
+}
+
+impl Drop for OpenSocket {
+    fn drop(&mut self) {
+        lock(&self.service.0.groups).close_socket(self.from, self.service.now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_addresses_are_read_as_proxies_write_them() {
+        let v4: IpAddr = [203, 0, 113, 9].into();
+        for text in ["203.0.113.9", " 203.0.113.9 ", "203.0.113.9:4711"] {
+            assert_eq!(parse_address(text), Some(v4), "{text}");
+        }
+        for text in ["2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:4711"] {
+            assert_eq!(parse_address(text), "2001:db8::1".parse().ok(), "{text}");
+        }
+        for text in
+            ["", "unknown", "_hidden", "203.0.113", "203.0.113.9:", "example.org", "[203.0.113.9", "::1]"]
+        {
+            assert_eq!(parse_address(text), None, "{text}");
+        }
     }
 }

@@ -256,3 +256,26 @@ async fn connections_of_one_network_group_are_limited() {
         "{goaway:?}"
     );
 }
+
+#[tokio::test]
+async fn clients_of_whom_the_proxy_says_nothing_share_one_places_limits() {
+    let client_address_header = Some("x-forwarded-for".parse().unwrap());
+    let limits = Limits { connections_per_group: 2, ..Limits::default() };
+    let harness = Harness::start(Config { client_address_header, limits, ..Config::default() }).await;
+    let held = [
+        Client::connect(harness.address, 1).await,
+        Client::connect_from(harness.address, 2, "unknown").await.unwrap(),
+    ];
+    assert_eq!(held[0].certificate.group, held[1].certificate.group);
+    let mut third = crate::client::open(harness.address, &crate::client::Entry::default()).await.unwrap();
+    let told = futures_util::StreamExt::next(&mut third).await.unwrap().unwrap().into_data();
+    let goaway = tabswarm_core::wire::frames(&told).next().unwrap().unwrap();
+    let goaway = ServiceMessage::decode(&goaway).unwrap();
+    assert!(
+        matches!(goaway, Some(ServiceMessage::Goaway { reason: GoawayReason::Overloaded, .. })),
+        "{goaway:?}"
+    );
+    let named = Client::connect_from(harness.address, 3, "203.0.113.1:4711").await.unwrap();
+    let same = Client::connect_from(harness.address, 4, "203.0.113.2").await.unwrap();
+    assert_eq!(named.certificate.group, same.certificate.group);
+}
