@@ -62,6 +62,10 @@ impl Arguments {
             }
             Command::Publish { playlist, out, key, unsigned, stream } => {
                 let publisher = if unsigned { None } else { Some(key_file::read(&key)?) };
+                if publisher.is_some() && key_file::is_readable_by_others(&key) {
+                    let key = key.display();
+                    eprintln!("warning: other users may read {key}: run `chmod 600 {key}`");
+                }
                 let options = publish::Options { playlist, out, stream, created: wall_clock()? };
                 print_report(&publish::publish(&options, publisher.as_ref())?, publisher.as_ref());
             }

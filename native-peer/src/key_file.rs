@@ -72,6 +72,20 @@ fn private_file(path: &Path) -> io::Result<fs::File> {
     options.open(path)
 }
 
+/// Whether other users of the machine may read a key.
+pub fn is_readable_by_others(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        let mode = |metadata: fs::Metadata| std::os::unix::fs::PermissionsExt::mode(&metadata.permissions());
+        fs::metadata(path).map(mode).is_ok_and(|mode| mode & 0o077 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
+    }
+}
+
 /// Reads a key.
 pub fn read(path: &Path) -> Result<Identity, KeyFileError> {
     let malformed = || KeyFileError::Malformed { path: path.to_owned() };

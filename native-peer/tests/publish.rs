@@ -357,6 +357,20 @@ fn a_key_is_private_never_overwritten_and_asked_for() {
 
 #[cfg(unix)]
 #[test]
+fn a_key_that_others_may_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = stream();
+    succeed(directory.path(), &["keygen"]);
+    let publish = || succeed(directory.path(), &["publish", "show/master.m3u8"]);
+    assert!(!publish().contains("warning"));
+    let file = directory.path().join("publisher.key");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let said = publish();
+    assert!(said.contains("warning: ") && said.contains("chmod 600 publisher.key"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
 fn what_is_written_can_be_read_by_a_web_server() {
     use std::os::unix::fs::PermissionsExt;
     let directory = stream();

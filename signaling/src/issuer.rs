@@ -1,7 +1,7 @@
 //! The key that certifies peers and signs attestations: made on first start, kept in the state directory.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
     time::Duration,
@@ -15,6 +15,8 @@ use tabswarm_core::{
     },
     time::WallTime,
 };
+use tempfile::NamedTempFile;
+use tracing::warn;
 
 use crate::groups::{GroupKey, Locality};
 
@@ -70,12 +72,13 @@ impl Issuer {
     /// Reads the key of a state directory, or makes both.
     pub(crate) fn open(state_dir: &Path) -> Result<Self, IssuerError> {
         let path = state_dir.join(ISSUER_KEY_FILE);
-        let seed = match File::open(&path) {
-            Ok(file) => read_seed(file, &path)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => create_seed(state_dir, &path)?,
-            Err(source) => return Err(IssuerError::Read { path, source }),
+        let seed = match read_seed(&path) {
+            Err(IssuerError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                create_seed(state_dir, &path)
+            }
+            read => read,
         };
-        Ok(Self::from_seed(seed))
+        Ok(Self::from_seed(seed?))
     }
 
     fn from_seed(seed: [u8; 32]) -> Self {
@@ -145,10 +148,13 @@ impl Issuer {
     }
 }
 
-fn read_seed(file: File, path: &Path) -> Result<[u8; 32], IssuerError> {
+fn read_seed(path: &Path) -> Result<[u8; 32], IssuerError> {
     let mut bytes = Vec::new();
-    // One more than a seed has tells a longer file apart without reading all of it.
-    let read = file.take(33).read_to_end(&mut bytes);
+    let read = File::open(path).and_then(|file| {
+        warn_if_others_may_read(&file, path);
+        // One more than a seed has tells a longer file apart without reading all of it.
+        file.take(33).read_to_end(&mut bytes)
+    });
     read.map_err(|source| IssuerError::Read { path: path.to_owned(), source })?;
     let len = bytes.len();
     bytes.try_into().map_err(|_| IssuerError::Length { path: path.to_owned(), len })
@@ -162,18 +168,30 @@ fn create_seed(state_dir: &Path, path: &Path) -> Result<[u8; 32], IssuerError> {
     fs::create_dir_all(state_dir).map_err(write_error(state_dir))?;
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(IssuerError::Randomness)?;
-    // Written aside and renamed: a crash must not leave half a key that stops the next start.
-    let partial = path.with_extension(format!("key.{}", std::process::id()));
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&partial).and_then(|mut file| {
+    // Written aside first: a crash must not leave half a key that stops the next start. One that another start has made
+    // meanwhile stays, and counts.
+    let written = NamedTempFile::new_in(state_dir).and_then(|mut file| {
         file.write_all(&seed)?;
-        file.sync_all()
+        file.as_file().sync_all()?;
+        Ok(file)
     });
-    written.and_then(|()| fs::rename(&partial, path)).map_err(write_error(path))?;
-    Ok(seed)
+    match written.map_err(write_error(path))?.persist_noclobber(path) {
+        Ok(_) => Ok(seed),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => read_seed(path),
+        Err(error) => Err(write_error(path)(error.error)),
+    }
+}
+
+/// A key that others may read is as good as theirs; whoever made it so may not have meant to.
+fn warn_if_others_may_read(file: &File, path: &Path) {
+    #[cfg(unix)]
+    if let Ok(metadata) = file.metadata()
+        && std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0
+    {
+        warn!(path = %path.display(), "other users may read the issuer's key: run chmod 600 on it");
+    }
+    #[cfg(not(unix))]
+    let _ = (file, path);
 }
 
 #[cfg(test)]
@@ -202,6 +220,16 @@ mod tests {
             assert_eq!(issuer.previous_nonce(&previous, holder(), now), Some(nonce));
         }
         assert_eq!(issuer.previous_nonce(&previous, holder(), expired + PREVIOUS_GRACE), None);
+    }
+
+    #[test]
+    fn of_two_first_starts_at_once_the_later_takes_the_key_of_the_other() {
+        let state = tempfile::tempdir().unwrap();
+        let path = state.path().join(ISSUER_KEY_FILE);
+        let first = create_seed(state.path(), &path).unwrap();
+        assert_eq!(create_seed(state.path(), &path).unwrap(), first);
+        assert_eq!(read_seed(&path).unwrap(), first);
+        assert_eq!(fs::read_dir(state.path()).unwrap().count(), 1, "nothing is left beside it");
     }
 
     #[test]
