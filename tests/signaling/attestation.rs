@@ -200,7 +200,12 @@ async fn a_range_that_cuts_another_is_told_to_those_who_ask_only() {
     assert!(is_quiet(&mut other).await);
     other.attest(&cutting).await;
     expect_list(&mut other, &cutting, &plain[500..1_500]).await;
-    assert_eq!(origin.requests("/show/all.mp4"), 2);
+    // The same file by another name.
+    let renamed = range_key("/show/./all.mp4", 0, 1_000);
+    asker.attest(&renamed).await;
+    expect_list(&mut asker, &renamed, &plain[..1_000]).await;
+    assert!(is_quiet(&mut other).await);
+    assert_eq!(origin.requests("/show/all.mp4"), 3);
 }
 
 #[tokio::test]

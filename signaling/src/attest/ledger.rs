@@ -42,8 +42,8 @@ pub(super) enum Answer {
 /// What of which file a segment is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
-    /// Id of the whole file.
-    pub(super) file: SegmentId,
+    /// Hash of the stream and the file's URL.
+    pub(super) file: blake3::Hash,
     /// Its bytes, all without one.
     pub(super) range: Option<ByteRange>,
 }
@@ -209,7 +209,7 @@ mod tests {
 
     /// A peer, which is its own handle, asks for a file of the segment's number.
     fn question(number: u8, asker: &u8) -> Question<'_, u8> {
-        let part = Part { file: segment(number), range: None };
+        let part = Part { file: blake3::hash(&[number]), range: None };
         Question { segment: segment(number), part, peer: peer(*asker), asker, group: None }
     }
 
@@ -222,7 +222,7 @@ mod tests {
         let range = ByteRange::new(start, end);
         let segment =
             SegmentId::from_bytes([file, start as u8, end as u8].repeat(11)[..32].try_into().unwrap());
-        let part = Part { file: super::tests::segment(file), range };
+        let part = Part { file: blake3::hash(&[file]), range };
         let question = Question { segment, part, ..question(file, &1) };
         assert_eq!(ledger.ask(question, at(0), || true), Answer::Start);
         segment

@@ -33,7 +33,7 @@ pub use fetch::USER_AGENT;
 pub use origin::{AttestExtension, AttestOrigin, AttestOriginError};
 
 use fetch::{FetchError, fetch_list};
-use ledger::{Answer, Ledger, Part, Question, Told};
+use ledger::{Answer, Ledger, Question, Told};
 use origin::{Target, is_segment};
 
 /// Why the attestor does not start.
@@ -65,11 +65,6 @@ pub(crate) struct Attestor {
 /// The stream of a request: one in attested mode, which no publisher's key names.
 pub(crate) fn stream_of(request: &AttestRequest) -> StreamId {
     StreamId::new(None, &request.stream_name)
-}
-
-/// The key of the file that a segment is all or a part of.
-fn whole_file(key: &SegmentKey) -> SegmentKey {
-    SegmentKey::new(key.path(), None).expect("the path of a key is one")
 }
 
 /// One segment to attest.
@@ -123,7 +118,7 @@ impl Service {
             Ok(target) => target,
             Err(reason) => return asker.send(&ServiceMessage::AttestFailed { segment, reason }),
         };
-        let part = Part { file: whole_file(&request.key).id(&stream), range: request.key.range() };
+        let part = target.part_of(&stream);
         let question = Question { segment, part, peer, asker, group: from.limited() };
         let may_start = || self.charge_fetch(from).is_ok();
         let answer = lock(&attestor.ledger).ask(question, self.now(), may_start);

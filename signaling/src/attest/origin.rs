@@ -3,10 +3,10 @@
 use std::{fmt, str::FromStr};
 
 use reqwest::header::{HeaderName, HeaderValue};
-use tabswarm_core::{content::SegmentKey, units::ByteRange, wire::AttestFailure};
+use tabswarm_core::{content::SegmentKey, id::StreamId, units::ByteRange, wire::AttestFailure};
 use url::{Host, Url};
 
-use super::address::is_private;
+use super::{address::is_private, ledger::Part};
 
 /// A configured origin that does not work.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -177,6 +177,13 @@ impl Target {
 
     pub(super) fn range(&self) -> Option<ByteRange> {
         self.range
+    }
+
+    /// What of which of a stream's files it is. A file has one URL, where its keys may be several.
+    pub(super) fn part_of(&self, stream: &StreamId) -> Part {
+        let mut file = blake3::Hasher::new();
+        file.update(stream.as_bytes()).update(self.url.as_str().as_bytes());
+        Part { file: file.finalize(), range: self.range }
     }
 }
 
