@@ -69,16 +69,16 @@ pub(crate) fn run(layout: &Layout, args: &Args) -> Result<()> {
     heading("demo");
     let service = start_service(layout, args, publisher_key.as_deref())?;
     let url = service.url();
-    println!("\n    {url}\n");
+    println!("\n    {url}/\n");
     if let (Some(viewers), Some(browser)) = (args.viewers, browser) {
         let mut script = command(layout, "node");
-        script.arg(layout.at("tests/browser/viewers.mjs")).args(["--url", &url, "--mode", args.mode.name()]);
+        script.arg(layout.at("tests/browser/viewers.mjs")).args(["--url", url, "--mode", args.mode.name()]);
         script.arg("--viewers").arg(viewers.to_string());
         run_command(script.env("CHROMIUM", browser.chromium))?;
         if !args.keep {
             return Ok(());
         }
-        println!("\n    {url}\n");
+        println!("\n    {url}/\n");
     } else {
         println!("Open it in two tabs. Ctrl-C ends the service.");
     }
@@ -140,7 +140,7 @@ fn copy_sample(from: &Path, to: &Path) -> Result<()> {
 }
 
 fn start_service(layout: &Layout, args: &Args, publisher_key: Option<&str>) -> Result<Service> {
-    let address = service::address(args.port, PREFERRED_PORT)?;
+    let address = service::address(args.port, PREFERRED_PORT);
     let mut command = command(layout, layout.binary("debug", "tabswarm-signaling"));
     command.args(["dev", "--listen", &address.to_string(), "--mode", args.mode.name()]);
     command.args(publisher_key.iter().flat_map(|key| ["--publisher-key", key]));
@@ -148,7 +148,7 @@ fn start_service(layout: &Layout, args: &Args, publisher_key: Option<&str>) -> R
     command.arg("--npm-dir").arg(layout.at("wasm-peer/npm/dist"));
     command.arg("--sample-dir").arg(layout.target("demo/sample"));
     command.arg("--state-dir").arg(layout.target("demo/state"));
-    Service::start(&mut command, address)
+    Service::start(&mut command)
 }
 
 #[cfg(test)]

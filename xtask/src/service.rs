@@ -1,47 +1,43 @@
 //! A running `tabswarm-signaling dev`.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// Longest wait for a started service to answer.
-const START_LIMIT: Duration = Duration::from_secs(30);
-/// Pause between two looks at whether it answers.
-const POLL: Duration = Duration::from_millis(50);
-/// Longest health answer that is read.
-const MAX_ANSWER_BYTES: u64 = 4096;
+/// Longest first line that is read: an address is shorter.
+const MAX_LINE_BYTES: u64 = 256;
 
 /// The child process. It ends with this value.
 pub(crate) struct Service {
     child: Child,
-    address: SocketAddr,
+    url: String,
 }
 
 impl Service {
-    /// Starts `command`, which listens on `address`, and returns once it answers `/healthz`.
-    pub(crate) fn start(command: &mut Command, address: SocketAddr) -> Result<Self> {
-        let child = command.stdin(Stdio::null()).spawn().context("cannot start the signaling service")?;
-        let mut service = Self { child, address };
-        let start = Instant::now();
-        while !is_healthy(address) {
-            if let Some(status) = service.child.try_wait()? {
-                bail!("the signaling service ended at once: {status}");
-            }
-            if start.elapsed() > START_LIMIT {
-                bail!("the signaling service did not answer within {} s", START_LIMIT.as_secs());
-            }
-            thread::sleep(POLL);
+    /// Starts `command` and returns once it has printed its address, which it does when it listens.
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start the signaling service")?;
+        let stdout = child.stdout.take().context("the signaling service has no output")?;
+        let mut service = Self { child, url: String::new() };
+        BufReader::new(stdout.take(MAX_LINE_BYTES))
+            .read_line(&mut service.url)
+            .context("cannot read the signaling service's address")?;
+        if !service.url.ends_with('\n') {
+            bail!("the signaling service ended at once: {}", service.child.wait()?);
         }
+        service.url.truncate(service.url.trim_end().len());
         Ok(service)
     }
 
     /// Where the demo page is.
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}/", self.address)
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     /// Waits until the service ends by itself or by Ctrl-C, which reaches it too.
@@ -58,66 +54,39 @@ impl Drop for Service {
     }
 }
 
-/// An address on the loopback interface: the given port, else `preferred` if nobody has it, else any.
-pub(crate) fn address(given: Option<u16>, preferred: u16) -> Result<SocketAddr> {
-    if let Some(port) = given.filter(|port| *port != 0) {
-        return Ok((Ipv4Addr::LOCALHOST, port).into());
-    }
-    let wanted = if given.is_some() { 0 } else { preferred };
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted))
-        .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
-    listener.and_then(|listener| listener.local_addr()).context("no free port on 127.0.0.1")
-}
-
-fn is_healthy(address: SocketAddr) -> bool {
-    let ask = || -> std::io::Result<bool> {
-        let mut stream = TcpStream::connect_timeout(&address, START_LIMIT)?;
-        stream.set_read_timeout(Some(START_LIMIT))?;
-        let question = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(question.as_bytes())?;
-        let mut answer = Vec::new();
-        stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer)?;
-        Ok(answer.starts_with(b"HTTP/1.1 200"))
-    };
-    ask().unwrap_or(false)
+/// Where to listen on the loopback interface: on the given port, else on `preferred` if nobody has it, else on any.
+pub(crate) fn address(given: Option<u16>, preferred: u16) -> SocketAddr {
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let port = given.or(Some(preferred).filter(is_free)).unwrap_or(0);
+    (Ipv4Addr::LOCALHOST, port).into()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader};
-
     use super::*;
 
     #[test]
     fn a_taken_port_gives_another() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
-        assert_ne!(address(None, port).unwrap().port(), port);
-        assert_eq!(address(Some(port), 1).unwrap().port(), port);
+        assert_eq!(address(None, port).port(), 0);
+        assert_eq!(address(Some(port), 1).port(), port);
+        drop(taken);
+        assert_eq!(address(None, port).port(), port);
     }
 
     #[test]
-    fn only_an_answer_of_200_is_healthy() {
-        for (line, healthy) in [("HTTP/1.1 200 OK", true), ("HTTP/1.1 503 Service Unavailable", false)] {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            let address = listener.local_addr().unwrap();
-            let server = thread::spawn(move || {
-                let (mut stream, _) = listener.accept().unwrap();
-                // Read to the empty line: closing with bytes unread would reset the connection.
-                let request = BufReader::new(&stream).lines().map_while(Result::ok);
-                assert!(request.take_while(|line| !line.is_empty()).count() > 0);
-                let answer = format!("{line}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-                stream.write_all(answer.as_bytes()).unwrap();
-            });
-            assert_eq!(is_healthy(address), healthy);
-            server.join().unwrap();
+    fn the_address_is_the_one_the_service_prints() {
+        let service = Service::start(Command::new("echo").arg("http://127.0.0.1:4321")).unwrap();
+        assert_eq!(service.url(), "http://127.0.0.1:4321");
+        assert!(service.wait().unwrap().success());
+    }
+
+    #[test]
+    fn a_service_that_ends_without_an_address_is_an_error() {
+        for program in ["false", "true"] {
+            let error = Service::start(&mut Command::new(program)).err().unwrap();
+            assert!(error.to_string().contains("ended at once"), "{error}");
         }
-    }
-
-    #[test]
-    fn a_service_that_ends_at_once_is_an_error() {
-        let address = address(Some(0), 0).unwrap();
-        let error = Service::start(&mut Command::new("false"), address).err().unwrap();
-        assert!(error.to_string().contains("ended at once"), "{error}");
     }
 }
