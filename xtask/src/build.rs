@@ -1,10 +1,10 @@
-//! What is built for the browser: the wasm module, the npm package around it, the demo page on top.
+//! What is built: the wasm module, the npm package around it, the demo page on top, and the binaries beside them.
 
 use anyhow::Result;
 
 use crate::layout::Layout;
 use crate::npm;
-use crate::process::heading;
+use crate::process::{cargo, heading, run};
 use crate::setup;
 use crate::wasm;
 
@@ -21,4 +21,10 @@ pub(crate) fn package(layout: &Layout) -> Result<()> {
     wasm::build(layout)?;
     heading("npm package");
     npm::script(layout, npm::PACKAGE, "build")
+}
+
+/// Builds the debug binaries that the demo and the browser tests run.
+pub(crate) fn binaries(layout: &Layout) -> Result<()> {
+    let packages = ["--package", "tabswarm-native-peer", "--package", "tabswarm-signaling"];
+    run(cargo(layout).arg("build").args(packages))
 }

@@ -9,7 +9,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 
 use crate::build;
 use crate::layout::Layout;
-use crate::process::{cargo, command, heading, output, run as run_command};
+use crate::process::{command, heading, output, run as run_command};
 use crate::service::{self, Service};
 use crate::setup;
 
@@ -61,8 +61,7 @@ pub(crate) fn run(layout: &Layout, args: &Args) -> Result<()> {
     let browser = args.viewers.map(|_| setup::browser(layout)).transpose()?;
     build::all(layout)?;
     heading("native binaries");
-    let packages = ["--package", "tabswarm-native-peer", "--package", "tabswarm-signaling"];
-    run_command(cargo(layout).arg("build").args(packages))?;
+    build::binaries(layout)?;
     heading("sample stream");
     let publisher_key = prepare_sample(layout, args.mode)?;
 

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::build;
 use crate::check::{self, PRODUCT};
 use crate::layout::Layout;
 use crate::npm;
@@ -25,10 +26,7 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
     report.section("wasm tests in a headless browser", || wasm::test(layout, &browser));
     report.section("tests of the npm package", || npm::script(layout, npm::PACKAGE, "test"));
     report.section("tests of the demo page", || npm::script(layout, npm::DEMO, "test"));
-    report.section("binaries", || {
-        // With the tests, whose features they share: nothing is compiled twice.
-        run_command(cargo(layout).arg("build").args(PRODUCT).arg("--all-targets"))
-    });
+    report.section("binaries", || build::binaries(layout));
     report.section("demo page", || npm::script(layout, npm::DEMO, "build"));
     report.section("browser end-to-end tests", || {
         // The debug binaries are those just built from this source; a release build may be older.
