@@ -3,19 +3,9 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import net from 'node:net';
+import { createInterface } from 'node:readline';
 import { binary } from './paths.mjs';
 import { until } from './wait.mjs';
-
-/** A port nobody listens on: the service has to come back on the same one. */
-async function freePort() {
-  const probe = net.createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = /** @type {net.AddressInfo} */ (probe.address());
-  probe.close();
-  await once(probe, 'close');
-  return port;
-}
 
 /** The service. */
 export class Service {
@@ -23,62 +13,60 @@ export class Service {
   #process;
   /** @type {string[]} */
   #args;
-  #port;
-  /** The last lines of the process's output. @type {string[]} */
+  /** Where it listens: on a port of its choice first, from then on always on that. */
+  #address = '127.0.0.1:0';
+  /** The last lines of the process's log. @type {string[]} */
   log = [];
 
-  /** @param {number} port @param {string[]} args */
-  constructor(port, args) {
-    this.#port = port;
+  /** @param {string[]} args */
+  constructor(args) {
     this.#args = args;
   }
 
   /**
-   * Starts the service and waits until it answers.
+   * Starts the service and waits until it listens.
    * @param {string[]} args the subcommand and its options, besides `--listen`
    */
   static async start(args) {
-    const service = new Service(await freePort(), args);
+    const service = new Service(args);
     await service.run();
     return service;
   }
 
   /** Base URL without a trailing slash. */
   get url() {
-    return `http://127.0.0.1:${this.#port}`;
+    return `http://${this.#address}`;
   }
 
   /** What a page is told as `signaling`. */
   get signaling() {
-    return `ws://127.0.0.1:${this.#port}/swarm`;
+    return `ws://${this.#address}/swarm`;
   }
 
   /** Starts the process, again if it was killed, with the same port and state. */
   async run() {
-    const args = [...this.#args, '--listen', `127.0.0.1:${this.#port}`];
-    const process = spawn(binary('tabswarm-signaling'), args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    this.#process = process;
-    for (const stream of [process.stdout, process.stderr]) {
-      stream.setEncoding('utf8').on('data', (text) => (this.log = [...this.log, text].slice(-50)));
-    }
-    await until(
-      `the service answers on port ${this.#port}`,
-      async () => {
-        if (process.exitCode !== null) throw new Error(`the service ended: ${this.log.join('')}`);
-        return (await this.health()) !== undefined;
-      },
-      { dump: () => this.log },
-    );
+    // While it was gone, a connection of anybody's may have been given its port for a moment.
+    await until('the service listens', () => this.#listens(), { dump: () => this.log });
   }
 
-  /** What `/healthz` says, if anything. @returns {Promise<any>} */
-  async health() {
-    try {
-      const response = await fetch(`${this.url}/healthz`);
-      return response.ok ? await response.json() : undefined;
-    } catch {
-      return undefined;
+  /** Starts the process and says whether it could have its port. */
+  async #listens() {
+    const process = spawn(binary('tabswarm-signaling'), [...this.#args, '--listen', this.#address], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.#process = process;
+    this.log = [];
+    process.stderr.setEncoding('utf8').on('data', (text) => (this.log = [...this.log, text].slice(-50)));
+    const closed = once(process, 'close');
+    // Its first line is its address, printed when it has the port.
+    for await (const line of createInterface(process.stdout)) {
+      this.#address = new URL(line).host;
+      return true;
     }
+    await closed;
+    const log = this.log.join('');
+    if (!log.includes('Address already in use')) throw new Error(`the service ended: ${log}`);
+    return false;
   }
 
   /** Kills the process as a crash would, and waits until it is gone. */
