@@ -1,36 +1,56 @@
 // @ts-check
-/** The demo as the dev service serves it, and the commands that the README promises. */
+/** The commands that the README promises, and the demo as the dev service serves it in every mode. */
 
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { binary, NPM_DIST, ROOT } from './harness/paths.mjs';
+import { NPM_DIST, ROOT } from './harness/paths.mjs';
 import { publish } from './harness/publish.mjs';
 import { Service } from './harness/service.mjs';
-import { copySample, temporaryDir } from './harness/streams.mjs';
-import { formatSummary, runViewers } from './harness/viewers.mjs';
+import { shortSample, temporaryDir } from './harness/streams.mjs';
+import { until } from './harness/wait.mjs';
+
+/** @typedef {import('node:test').TestContext} TestContext */
 
 const run = promisify(execFile);
 
-test('viewers of the demo play the sample to its end and get most of it from each other', async (t) => {
-  const dir = temporaryDir(t);
-  const sample = join(dir, 'sample');
-  copySample(sample);
-  const key = await publish(sample, 'signed', { stream: '/sample/master.m3u8', keyFile: join(dir, 'key') });
-  const service = await Service.start([
-    ...['dev', '--state-dir', join(dir, 'state'), '--sample-dir', sample, '--publisher-key', key ?? ''],
-    ...['--demo-dir', join(ROOT, 'web-demo/dist'), '--npm-dir', NPM_DIST],
-  ]);
-  t.after(() => service.kill());
-  const summary = await runViewers({ url: service.url, viewers: 4, joinIntervalMs: 2_000 });
-  t.diagnostic(formatSummary(summary));
-  assert.equal(summary.wrong, 0);
-  assert.ok(summary.complete, formatSummary(summary));
-  assert.ok(summary.offloadReached, formatSummary(summary));
-});
+/** First line of the viewers' table. */
+const TABLE = /^viewer +ended +start ms +stalls .*origin KB +peers KB/m;
+/** Seconds of the sample that viewers of the two other modes play. */
+const SHORT_SECONDS = 20;
+
+/**
+ * A command's output. When it fails the error shows all of it.
+ * @param {string} program
+ * @param {string[]} args
+ */
+async function outputOf(program, args) {
+  try {
+    return (await run(program, args, { cwd: ROOT })).stdout;
+  } catch (error) {
+    const { message, stdout, stderr } = /** @type {any} */ (error);
+    assert.fail(`${message}\n${stdout}\n${stderr}`);
+  }
+}
+
+/**
+ * What the table of a run says, checked as far as it is the same in every mode.
+ * @param {string} output
+ * @param {number} viewers
+ */
+function readTable(output, viewers) {
+  assert.match(output, TABLE);
+  assert.equal(output.match(/^ +v\d+ +yes /gm)?.length, viewers, output);
+  assert.match(output, /^segments different from the origin's: 0 of [1-9]/m);
+  assert.match(output, /^offload at least [\d.]+ %: yes$/m);
+  const fetches = /^service's own fetches +(\d+) KB$/m.exec(output)?.[1];
+  assert.ok(fetches, output);
+  return { ownFetches: Number(fetches) };
+}
 
 /** The fenced shell commands of the README, one a line. */
 function readmeCommands() {
@@ -42,46 +62,92 @@ function readmeCommands() {
     .filter((line) => line && !line.startsWith('#'));
 }
 
-test('the commands of the README exist', async (t) => {
-  const commands = readmeCommands();
-  assert.ok(commands.some((command) => command.startsWith('cargo xtask demo')), 'the README shows the demo');
-  const { stdout: help } = await run('cargo', ['xtask', '--help'], { cwd: ROOT });
-  for (const command of commands) {
-    const words = command.split(/\s+/);
-    t.diagnostic(command);
-    await check(words, help);
-  }
-});
-
-/** @param {string[]} words */
-const flagsOf = (words) => words.filter((word) => word.startsWith('--')).map((flag) => flag.split('=')[0]);
+/**
+ * `cargo xtask demo`: serves the page until Ctrl-C.
+ * @param {TestContext} t
+ * @param {string[]} args
+ */
+async function servesThePage(t, args) {
+  // In a process group of its own: Ctrl-C reaches everything that was started.
+  const demo = spawn('cargo', args, { cwd: ROOT, detached: true, stdio: ['ignore', 'pipe', 'inherit'] });
+  const ended = once(demo, 'close');
+  t.after(() => demo.exitCode ?? demo.signalCode ?? process.kill(-Number(demo.pid), 'SIGKILL'));
+  let output = '';
+  demo.stdout.setEncoding('utf8').on('data', (text) => (output += text));
+  const served = async () => {
+    assert.equal(demo.exitCode, null, output);
+    return /^ +(http:\S+)$[^]*Ctrl-C/m.exec(output)?.[1];
+  };
+  const url = await until('the demo prints its address', served, { limitMs: 300_000, dump: () => output });
+  const page = await fetch(url);
+  assert.equal(page.status, 200);
+  assert.match(await page.text(), /<video/);
+  assert.equal((await fetch(new URL('/sample/master.m3u8', url))).status, 200);
+  process.kill(-Number(demo.pid), 'SIGINT');
+  await ended;
+  await until('the service is gone', () => fetch(url).then(() => false, () => true));
+}
 
 /**
- * Runs what a command names as far as it goes without doing the work twice.
- * @param {string[]} words
- * @param {string} xtaskHelp
+ * Runs a command of the README: as it is there, but on any free port.
+ * @param {TestContext} t
+ * @param {string} command
  */
-async function check(words, xtaskHelp) {
-  const command = words.join(' ');
-  if (words[0] === 'cargo' && words[1] === 'xtask') {
-    assert.match(xtaskHelp, new RegExp(`^\\s*${words[2]}\\b`, 'm'), command);
-    const { stdout } = await run('cargo', ['xtask', words[2], '--help'], { cwd: ROOT });
-    for (const flag of flagsOf(words)) assert.ok(stdout.includes(flag), command);
-    return;
-  }
-  if (words[0] === 'npm' && /^(i|install)$/.test(words[1])) {
+async function check(t, command) {
+  const [program, ...args] = command.split(/\s+/);
+  if (command.startsWith('cargo xtask demo --viewers ')) {
+    const output = await outputOf(program, [...args, '--port', '0']);
+    t.diagnostic(output.slice(output.search(TABLE)));
+    assert.equal(readTable(output, Number(args.at(-1))).ownFetches, 0);
+  } else if (command === 'cargo xtask demo') {
+    await servesThePage(t, [...args, '--port', '0']);
+  } else if (command === 'cargo xtask test') {
+    // This test is part of it.
+    assert.match(await outputOf(program, [...args, '--help']), /every test/);
+  } else if (program === 'npm') {
     const { name } = JSON.parse(readFileSync(join(ROOT, 'wasm-peer/npm/package.json'), 'utf8'));
-    for (const wanted of words.slice(2).filter((word) => !word.startsWith('-'))) {
-      assert.ok(wanted === name || wanted === 'hls.js', command);
-    }
-    return;
+    assert.deepEqual(args, ['i', name], 'it gets this package');
+  } else {
+    assert.fail(`the README shows a command that no test knows: ${command}`);
   }
-  if (words[0] === 'git' && words[1] === 'clone') return;
-  if (words[0] === 'cd') return;
-  if (/^tabswarm(-signaling)?$/.test(words[0])) {
-    const { stdout } = await run(binary(words[0]), [words[1], '--help']);
-    for (const flag of flagsOf(words)) assert.ok(stdout.includes(flag), command);
-    return;
-  }
-  assert.fail(`the README shows a command that no test knows: ${command}`);
 }
+
+test('the README shows the demo, with and without viewers', () => {
+  const demos = readmeCommands().filter((command) => command.startsWith('cargo xtask demo'));
+  assert.deepEqual(demos, ['cargo xtask demo', 'cargo xtask demo --viewers 4']);
+});
+
+for (const command of readmeCommands()) {
+  test(`\`${command}\` of the README works`, (t) => check(t, command));
+}
+
+/**
+ * Runs viewers as `cargo xtask demo --mode` does, on a shorter sample.
+ * @param {TestContext} t
+ * @param {'attested' | 'origin'} mode
+ */
+async function viewersIn(t, mode) {
+  const dir = temporaryDir(t);
+  const sample = join(dir, 'sample');
+  shortSample(sample, SHORT_SECONDS);
+  if (mode === 'origin') await publish(sample, mode, { stream: '/sample/master.m3u8', keyFile: join(dir, 'key') });
+  const service = await Service.start([
+    ...['dev', '--mode', mode, '--state-dir', join(dir, 'state'), '--sample-dir', sample],
+    ...['--demo-dir', join(ROOT, 'web-demo/dist'), '--npm-dir', NPM_DIST],
+  ]);
+  t.after(() => service.kill());
+  const script = join(ROOT, 'tests/browser/viewers.mjs');
+  const output = await outputOf(process.execPath, [script, '--url', service.url, '--mode', mode, '--viewers', '2']);
+  t.diagnostic(output);
+  return readTable(output, 2);
+}
+
+describe('viewers of the demo play to the end and share', { concurrency: true }, () => {
+  test('in origin mode', async (t) => {
+    assert.equal((await viewersIn(t, 'origin')).ownFetches, 0);
+  });
+
+  test('in attested mode, each segment fetched by the service too', async (t) => {
+    assert.ok((await viewersIn(t, 'attested')).ownFetches > 0);
+  });
+});

@@ -1,11 +1,14 @@
 // @ts-check
-/** Streams in temporary directories: copies of the sample, the sample as byte ranges, and one of many plain files. */
+/** Streams in temporary directories: the sample, its beginning, the sample as byte ranges, and one of many plain files. */
 
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createCipheriv, createHash } from 'node:crypto';
 import { SAMPLE } from './paths.mjs';
+
+/** Seconds of each segment of the sample. */
+const SEGMENT_SECONDS = 2;
 
 /**
  * A directory that is gone after the test.
@@ -20,6 +23,21 @@ export function temporaryDir(t) {
 /** Copies the sample to `dir`. @param {string} dir */
 export function copySample(dir) {
   cpSync(SAMPLE, dir, { recursive: true });
+}
+
+/**
+ * Copies the first seconds of the sample to `dir`.
+ * @param {string} dir
+ * @param {number} seconds
+ */
+export function shortSample(dir, seconds) {
+  copySample(dir);
+  for (const level of ['high', 'low']) {
+    const path = join(dir, level, 'playlist.m3u8');
+    const [head, ...segments] = readFileSync(path, 'utf8').replace('#EXT-X-ENDLIST\n', '').split(/(?=#EXTINF)/);
+    const kept = segments.slice(0, seconds / SEGMENT_SECONDS);
+    writeFileSync(path, [head, ...kept, '#EXT-X-ENDLIST\n'].join(''));
+  }
 }
 
 /**
