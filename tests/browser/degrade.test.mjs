@@ -111,6 +111,14 @@ test('without a manifest it plays over HTTP', async (t) => {
   assert.equal(report.stats.verifiedGroups, 0);
 });
 
+test('a corrupt manifest counts as none', async (t) => {
+  const stage = await Stage.open(t, browser, 'signed');
+  stage.origin.addFault({ path: /master\.m3u8\.tabswarm$/, flipByteAt: 1_000 });
+  const report = await (await stage.play('v1', SHORT)).finished();
+  playedOverHttp(stage, report);
+  assert.equal(report.stats.verifiedGroups, 0);
+});
+
 test('a manifest signed by somebody else counts as none', async (t) => {
   const stage = await Stage.open(t, browser, 'signed');
   const stranger = 'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a';
