@@ -2,6 +2,7 @@
 /** Tabs give each other the video, whatever the roots and whatever the URLs look like. */
 
 import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { after, before, test } from 'node:test';
 import { launchBrowser } from './harness/browser.mjs';
@@ -64,10 +65,22 @@ test('byte ranges of one file are shared like segments', async (t) => {
   await secondTabGetsItFromTheFirst(await Stage.open(t, browser, 'signed', byteRangeSample));
 });
 
-/** mDNS needs an interface with multicast. */
-const isConnected = Object.values(networkInterfaces()).flat().some((address) => address && !address.internal);
+/** Of an interface's flags, see `netdevice(7)`. */
+const IFF_MULTICAST = 0x1000;
 
-test('tabs whose addresses are hidden behind mDNS names share', { skip: !isConnected && 'loopback only' }, async (t) => {
+/** Whether an interface can do multicast, where the system says so in a file. @param {string} name */
+function hasMulticast(name) {
+  const file = `/sys/class/net/${name}/flags`;
+  return !existsSync(file) || (Number(readFileSync(file, 'utf8')) & IFF_MULTICAST) !== 0;
+}
+
+/** mDNS needs an interface with multicast. */
+const hasMdns = Object.entries(networkInterfaces()).some(
+  ([name, addresses]) => addresses?.some(({ internal }) => !internal) && hasMulticast(name),
+);
+const skip = !hasMdns && 'no interface with multicast';
+
+test('tabs whose addresses are hidden behind mDNS names share', { skip }, async (t) => {
   const stage = await Stage.open(t, browser, 'signed');
   const config = (/** @type {string} */ name) => ({ src: stage.src(name), swarm: stage.swarm, level: 1 });
   const first = await stage.open('v1', { hidden: true });
