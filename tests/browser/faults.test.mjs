@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { launchBrowser } from './harness/browser.mjs';
-import { Stage } from './harness/stage.mjs';
+import { buffering, Stage } from './harness/stage.mjs';
 import { byteRangeSample } from './harness/streams.mjs';
 
 /** @typedef {Omit<import('./harness/origin.mjs').Fault, 'path'>} Trouble */
@@ -23,6 +23,9 @@ const HLS = {
 /** The segment that has trouble, and the one after which a recovery counts. */
 const TROUBLED = /segment-03/;
 const RECOVERED_AT = 6;
+/** A segment that is asked for when a viewer with this buffer has long met its neighbour. */
+const LATE = /segment-08/;
+const SMALL_BUFFER = { hls: { ...HLS, ...buffering(4) }, rate: 2 };
 /** Of this nothing is kept: the next try starts over, as that of plain hls.js does. */
 const LESS_THAN_A_GROUP = 8_192;
 
@@ -41,10 +44,9 @@ const TROUBLES = [
 ];
 
 /** @param {any} report */
-function settled({ hlsErrors, fragments }) {
-  const fatal = hlsErrors.some((/** @type {any} */ error) => error.fatal);
-  return fatal || fragments.some((/** @type {any} */ { sn }) => sn === RECOVERED_AT);
-}
+const gaveUp = ({ hlsErrors }) => hlsErrors.some((/** @type {any} */ { fatal }) => fatal);
+/** @param {any} report */
+const settled = (report) => gaveUp(report) || report.fragments.some((/** @type {any} */ { sn }) => sn === RECOVERED_AT);
 
 /** What hls.js saw, up to the recovery. @param {any} report */
 function seen({ hlsErrors, fragments, payloads }) {
@@ -102,10 +104,28 @@ describe('hls.js sees the same with and without tabswarm', { concurrency: 2 }, (
   });
 });
 
+describe('with a neighbour hls.js sees the same of a segment that nobody has', { concurrency: 2 }, () => {
+  for (const roots of /** @type {const} */ (['signed', 'attested'])) {
+    test(`${roots} roots`, async (t) => {
+      const stage = await Stage.open(t, browser, roots);
+      stage.origin.addFault({ path: LATE, status: 404 });
+      const neighbour = await stage.play('neighbour', { hls: { ...HLS, ...buffering(60) } });
+      await neighbour.until('gave up', gaveUp);
+      const [plain, swarm] = await Promise.all([
+        stage.play('plain', { ...SMALL_BUFFER, swarm: null }).then((tab) => tab.until('gave up', gaveUp)),
+        stage.play('swarm', SMALL_BUFFER).then((tab) => tab.until('gave up', gaveUp)),
+      ]);
+      assert.ok(swarm.stats.peerBytes > 0, 'the neighbour gave what it has');
+      assert.deepEqual(swarm.hlsErrors, plain.hlsErrors);
+      assert.deepEqual(stage.wrong(swarm), []);
+    });
+  }
+});
+
 test('a body that stops coming again and again is fetched bit by bit', async (t) => {
   const stage = await Stage.open(t, browser, 'origin');
   const { plain, swarm } = await playBoth(stage, TROUBLED, { stallAfter: 32_768 });
-  assert.ok(plain.hlsErrors.some((/** @type {any} */ { fatal }) => fatal), 'plain hls.js starts over each time');
-  assert.ok(!swarm.hlsErrors.some((/** @type {any} */ { fatal }) => fatal));
+  assert.ok(gaveUp(plain), 'plain hls.js starts over each time');
+  assert.ok(!gaveUp(swarm));
   assert.deepEqual(stage.wrong(swarm), []);
 });
