@@ -127,6 +127,14 @@ test('a manifest signed by somebody else counts as none', async (t) => {
   assert.equal(report.stats.verifiedGroups, 0);
 });
 
+test('a service whose issuer the page does not trust is none', async (t) => {
+  const stage = await Stage.open(t, browser, 'signed');
+  const stranger = 'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a';
+  const report = await (await stage.play('v1', { ...SHORT, swarm: { issuerKeys: [stranger] } })).finished();
+  playedOverHttp(stage, report);
+  assert.equal(report.stats.peerId, null);
+});
+
 test('with manual consent no connection is made before enable()', async (t) => {
   const stage = await Stage.open(t, browser, 'signed');
   const first = await stage.play('v1', AHEAD);

@@ -24,6 +24,8 @@ export interface PeerOptions {
   readonly economy: boolean;
   /** Whether P2P is on from the start. */
   readonly p2p: boolean;
+  /** The issuers' keys that the page trusts, 64 hexadecimal digits each, instead of those the service names. */
+  readonly issuerKeys?: string[];
   /** Whether origin bytes that contradict a signed root twice are delivered. */
   readonly deliverSignedMismatch: boolean;
   /** Instead of the servers that the service names. */
@@ -173,6 +175,8 @@ extern "C" {
     pub(crate) fn economy(this: &Options) -> bool;
     #[wasm_bindgen(method, getter)]
     pub(crate) fn p2p(this: &Options) -> bool;
+    #[wasm_bindgen(method, getter, js_name = issuerKeys)]
+    pub(crate) fn issuer_keys(this: &Options) -> Option<Array>;
     #[wasm_bindgen(method, getter, js_name = deliverSignedMismatch)]
     pub(crate) fn deliver_signed_mismatch(this: &Options) -> bool;
     #[wasm_bindgen(method, getter, js_name = iceServers)]

@@ -38,11 +38,13 @@ impl Peer {
     /// Starts a peer: it connects to the service as soon as a stream is open.
     ///
     /// # Errors
-    /// `invalid-option` if the seed is not 32 bytes.
+    /// `invalid-option` if the seed is not 32 bytes, or an issuer's key is none.
     #[wasm_bindgen(constructor)]
     pub fn new(options: &Options, hooks: Hooks) -> Result<Peer, JsValue> {
         let seed = options.seed().to_vec().try_into().map_err(|_| code("invalid-option"))?;
         let mut config = Config::new(seed);
+        let pinned = options.issuer_keys().unwrap_or_default();
+        config.issuers = pinned.iter().map(|key| public_key(&key)).collect::<Result<_, _>>()?;
         config.token = options.token();
         config.cache_limit = options.cache_limit_bytes() as u64;
         config.start = if options.economy() { Start::Economy } else { Start::Playback };
@@ -226,6 +228,10 @@ impl Peer {
 
 fn code(code: &str) -> JsValue {
     JsValue::from_str(code)
+}
+
+fn public_key(key: &JsValue) -> Result<PublicKey, JsValue> {
+    key.as_string().and_then(|key| key.parse().ok()).ok_or_else(|| code("invalid-option"))
 }
 
 fn decode(bytes: &[u8], trust: &Trust) -> Result<Manifest, JsValue> {

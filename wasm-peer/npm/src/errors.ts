@@ -33,6 +33,7 @@ export class TabswarmError extends Error {
 
 const MODULE_CODES: Readonly<Partial<Record<string, string>>> = {
   cancelled: 'too many fetches of one segment',
+  'invalid-option': 'option issuerKeys: not an Ed25519 public key',
   manifest: 'the manifest is malformed, or its signature does not verify',
   mismatch: "the origin's bytes contradict the publisher's signature",
   network: 'the origin did not answer, or its answer broke off',

@@ -47,6 +47,12 @@ export interface TabswarmOptions {
    */
   start?: 'playback' | 'economy';
   /**
+   * Keys of the service's issuer, 64 hexadecimal digits each, as the service prints its own at its start: no other service is
+   * believed. Two while an operator changes keys.
+   * @default those that the service names
+   */
+  issuerKeys?: string[];
+  /**
    * STUN and TURN servers.
    * @default what the service says
    */
@@ -84,6 +90,7 @@ export interface ResolvedOptions {
   readonly signedMismatch: 'refuse' | 'deliver';
   readonly consent: 'auto' | 'manual';
   readonly start: 'playback' | 'economy';
+  readonly issuerKeys: string[] | undefined;
   readonly iceServers: RTCIceServer[] | undefined;
   readonly segmentKey: ((url: URL) => string | undefined) | undefined;
   readonly cacheLimitBytes: number;
@@ -94,8 +101,10 @@ export interface ResolvedOptions {
 const DEFAULT_CACHE_LIMIT_BYTES = 128 * 1024 * 1024;
 const MAX_TEXT_BYTES = 1024;
 const MAX_TOKEN_BYTES = 4096;
+/** As many as are valid at a time while an operator changes keys. */
+const MAX_ISSUERS = 2;
 const KNOWN: ReadonlySet<string> = new Set<keyof TabswarmOptions>([
-  'signaling', 'stream', 'roots', 'publisherKey', 'manifest', 'signedMismatch', 'consent', 'start', 'iceServers',
+  'signaling', 'stream', 'roots', 'publisherKey', 'manifest', 'signedMismatch', 'consent', 'start', 'iceServers', 'issuerKeys',
   'segmentKey', 'cacheLimitBytes', 'token', 'wasmUrl',
 ]);
 
@@ -150,14 +159,23 @@ function iceServers(value: unknown): RTCIceServer[] | undefined {
   return servers;
 }
 
+function key(option: string, value: unknown): string | undefined {
+  const digits = text(option, value, 64)?.toLowerCase();
+  if (digits !== undefined && !/^[0-9a-f]{64}$/.test(digits)) refuse(option, '64 hexadecimal digits are expected');
+  return digits;
+}
+
+function issuerKeys(value: unknown): string[] | undefined {
+  if (value === undefined) return undefined;
+  if (!Array.isArray(value) || value.length < 1 || value.length > MAX_ISSUERS) refuse('issuerKeys', 'a list of one or two keys is expected');
+  return value.map((one: unknown) => key('issuerKeys', one) ?? refuse('issuerKeys', 'a key is missing'));
+}
+
 /** Checks options and fills in their defaults. @throws TabswarmError `invalid-option` @internal */
 export function resolveOptions(options: TabswarmOptions): ResolvedOptions {
   if (typeof options !== 'object' || options === null) refuse('(all)', 'an object is expected');
   for (const option of Object.keys(options)) if (!KNOWN.has(option)) refuse(option, 'there is none of this name');
-  const publisherKey = text('publisherKey', options.publisherKey, 64)?.toLowerCase();
-  if (publisherKey !== undefined && !/^[0-9a-f]{64}$/.test(publisherKey)) {
-    refuse('publisherKey', '64 hexadecimal digits are expected');
-  }
+  const publisherKey = key('publisherKey', options.publisherKey);
   const roots = choice(
     'roots', options.roots, ['signed', 'origin', 'attested'], publisherKey === undefined ? 'attested' : 'signed',
   );
@@ -174,6 +192,7 @@ export function resolveOptions(options: TabswarmOptions): ResolvedOptions {
     signedMismatch: choice('signedMismatch', options.signedMismatch, ['refuse', 'deliver'], 'refuse'),
     consent: choice('consent', options.consent, ['auto', 'manual'], 'auto'),
     start: choice('start', options.start, ['playback', 'economy'], 'playback'),
+    issuerKeys: issuerKeys(options.issuerKeys),
     iceServers: iceServers(options.iceServers),
     segmentKey,
     cacheLimitBytes: limit(options.cacheLimitBytes),

@@ -59,7 +59,7 @@ export class Session {
   }
 
   #startEngine(module: Module, signaling: string): void {
-    const { token, cacheLimitBytes, start, signedMismatch, iceServers } = this.options;
+    const { token, cacheLimitBytes, start, signedMismatch, iceServers, issuerKeys } = this.options;
     const options = {
       seed: crypto.getRandomValues(new Uint8Array(32)),
       signaling,
@@ -69,6 +69,7 @@ export class Session {
       deliverSignedMismatch: signedMismatch === 'deliver',
       ...(token !== undefined && { token }),
       ...(iceServers && { iceServers }),
+      ...(issuerKeys && { issuerKeys }),
     };
     const engine = new Engine(module, options, this.#listener());
     this.#engine = engine;

@@ -262,3 +262,15 @@ describe('the engine', () => {
     expect(origin.seen).toEqual([]);
   });
 });
+
+test('an issuer’s key that is none is told, and segments come over HTTP', async () => {
+  const wasmUrl = origin.url('/tabswarm_bg.wasm');
+  const identity = `01${'0'.repeat(62)}`;
+  const swarm = await Tabswarm.create({ signaling: 'ws://127.0.0.1:9/swarm', wasmUrl, issuerKeys: [identity] });
+  swarms.push(swarm);
+  const codes: string[] = [];
+  swarm.addEventListener('error', ({ detail }) => codes.push(detail.error.code));
+  await until('the reason was told', () => codes.length > 0);
+  expect([codes, swarm.stats().mode]).toEqual([['invalid-option'], 'http']);
+  expect((await swarm.fetch(origin.url('/film/seg.ts'))).status).toBe(200);
+});

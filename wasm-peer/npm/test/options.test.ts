@@ -15,6 +15,10 @@ describe('options', () => {
     });
   });
 
+  test('issuers are pinned in either case of their digits', () => {
+    expect(resolveOptions({ issuerKeys: [KEY.toUpperCase(), KEY] }).issuerKeys).toEqual([KEY, KEY]);
+  });
+
   test("a publisher's key makes it signed, in either case of its digits", () => {
     expect(resolveOptions({ publisherKey: KEY.toUpperCase() })).toMatchObject({ roots: 'signed', publisherKey: KEY });
   });
@@ -37,6 +41,10 @@ describe('options', () => {
     ['token', 'longer than 4096', { token: 'x'.repeat(4097) }],
     ['segmentKey', 'function', { segmentKey: '/a' }],
     ['iceServers', 'list', { iceServers: {} }],
+    ['issuerKeys', 'one or two', { issuerKeys: [] }],
+    ['issuerKeys', 'one or two', { issuerKeys: KEY }],
+    ['issuerKeys', '64 hexadecimal', { issuerKeys: [KEY, 'key'] }],
+    ['issuerKeys', 'missing', { issuerKeys: [undefined] }],
     ['signalling', 'none of this name', { signalling: 'wss://swarm.example' }],
   ])('%s that can not be right says so: %s', (option, problem, options) => {
     const attempt = () => resolveOptions(options as TabswarmOptions);
