@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use crate::build;
 use crate::layout::Layout;
 use crate::module_sizes;
-use crate::process::heading;
+use crate::process::{cargo, heading, run as run_command};
 use crate::setup;
 
 /// Arguments of `bench`.
@@ -18,6 +18,8 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// Origin copies of a live stream by the size of its crowd, simulated; `SIZES` and `SEED` choose.
+    Crowd,
     /// Name the benches.
     List,
     /// Bytes a tab downloads, gzipped, against their budgets.
@@ -28,8 +30,14 @@ enum Bench {
 pub(crate) fn run(layout: &Layout, args: &Args) -> Result<()> {
     match args.bench {
         Bench::List => {
-            println!("size  bytes a tab downloads, gzipped, against their budgets");
+            println!(
+                "crowd  origin copies of a live stream by the size of its crowd, simulated (SIZES=10,100,1000 SEED=1)"
+            );
+            println!("size   bytes a tab downloads, gzipped, against their budgets");
             Ok(())
+        }
+        Bench::Crowd => {
+            run_command(cargo(layout).args(["bench", "--package", "tabswarm-tests", "--bench", "crowd"]))
         }
         Bench::Size => {
             setup::for_build(layout)?;

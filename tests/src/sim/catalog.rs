@@ -7,12 +7,14 @@ use tabswarm_core::{
     id::StreamId,
     identity::Identity,
     node::{Roots, Stream},
-    time::WallTime,
+    time::{Timestamp, WallTime},
     units::ByteRange,
 };
 
 use super::bytes::{FileId, Library};
 
+/// Segments between the newest one and where a viewer of a live stream starts (RFC 8216 §6.3.3).
+pub(crate) const LIVE_SEGMENTS: usize = 3;
 /// Name of the stream: the path of its master playlist.
 const NAME: &str = "/show/master.m3u8";
 
@@ -34,6 +36,9 @@ pub struct CatalogSpec {
     pub byte_rate: u64,
     /// Whether the segments of a track are ranges of one file.
     pub byte_ranges: bool,
+    /// Whether it is recorded while it is watched: a segment can be had once it has ended, and who comes starts
+    /// three behind the newest.
+    pub live: bool,
     /// Where roots come from.
     pub roots: RootsMode,
     /// How long a segment plays.
@@ -44,12 +49,27 @@ pub struct CatalogSpec {
     pub tracks: usize,
 }
 
+impl CatalogSpec {
+    /// When a segment can be had; media time runs with the simulation's.
+    pub(crate) fn available(&self, position: usize) -> Timestamp {
+        let recorded = if self.live { self.segment * (position as u32 + 1) } else { Duration::ZERO };
+        Timestamp::default() + recorded
+    }
+
+    /// The segment with which a viewer starts who comes now.
+    pub(crate) fn start(&self, now: Timestamp) -> usize {
+        let recorded = (0..self.segments).take_while(|position| self.available(*position) <= now).count();
+        if self.live { recorded.saturating_sub(LIVE_SEGMENTS) } else { 0 }
+    }
+}
+
 impl Default for CatalogSpec {
     /// 60 s in segments of 2 s at 2 Mbit/s, one track, signed.
     fn default() -> Self {
         Self {
             byte_rate: 250_000,
             byte_ranges: false,
+            live: false,
             roots: RootsMode::Signed,
             segment: Duration::from_secs(2),
             segments: 30,

@@ -5,10 +5,11 @@
 //! run depends on its seed alone. Real bytes are hashed by the nodes, but hosts keep only where in the origin's files their
 //! bytes lie.
 //!
-//! Left out: congestion control, NAT types (a pair connects or not), competing traffic, quality switches, live playlists.
+//! Left out: congestion control, NAT types (a pair connects or not), competing traffic, quality switches.
 
 mod bytes;
 mod catalog;
+mod crowd;
 mod host;
 mod links;
 mod network;

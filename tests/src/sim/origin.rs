@@ -131,6 +131,8 @@ pub(crate) struct Origin {
     responses: BTreeMap<(HostId, OriginRequestId), Response>,
     /// Bytes sent of each segment.
     pub(crate) served: Vec<u64>,
+    /// Those of them that went to viewers who had nothing to play yet.
+    pub(crate) served_newcomers: Vec<u64>,
     pub(crate) requests: u64,
     pub(crate) sidecar_bytes: u64,
 }
@@ -141,6 +143,7 @@ impl Origin {
             line: Pipe::new(spec.rate),
             responses: BTreeMap::new(),
             served: vec![0; catalog.segments.len()],
+            served_newcomers: vec![0; catalog.segments.len()],
             requests: 0,
             sidecar_bytes: 0,
             spec,
@@ -230,6 +233,7 @@ impl World {
     /// Sends what the reader's window allows.
     fn pump(&mut self, host: HostId, request: OriginRequestId) {
         let (now, delay) = (self.now(), self.origin_delay(host));
+        let is_new = self.hosts.get(&host).is_some_and(|host| host.log.started_at.is_none());
         let Some(response) = self.origin.responses.get_mut(&(host, request)) else { return };
         while response.unread < WINDOW && response.next < response.end {
             let len = PIECE.min(response.end - response.next);
@@ -245,6 +249,7 @@ impl World {
             response.next += len;
             response.unread += 1;
             self.origin.served[response.segment] += len;
+            self.origin.served_newcomers[response.segment] += if is_new { len } else { 0 };
             let sent = response.pace.push(len, now).max(self.origin.line.push(len, now));
             self.queue.push(sent + delay, Event::Arrive(host, len, Happening::OriginBytes(request, body)));
             if response.next < response.end {

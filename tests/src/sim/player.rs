@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tabswarm_core::{id::FetchId, time::Timestamp};
 
+use super::catalog::CatalogSpec;
+
 /// A request that brought nothing for so long is given up and made again.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// After a failed request the next one waits so long.
@@ -49,15 +51,16 @@ pub(crate) enum Wish {
     Fetch(usize, Timestamp),
 }
 
-/// One viewer's player. Media time starts at 0.
+/// One viewer's player. Its media time starts at 0 with its first segment.
 #[derive(Debug)]
 pub(crate) struct Player {
     spec: PlayerSpec,
-    segment: Duration,
-    segments: usize,
+    stream: CatalogSpec,
+    /// Where in the stream it starts.
+    pub(crate) first: usize,
     clock: Clock,
     request: Request,
-    /// Segments that are loaded, from the first on.
+    /// Segments that are loaded, from its first on.
     pub(crate) loaded: usize,
     pub(crate) stalls: u32,
     pub(crate) stalled: Duration,
@@ -65,11 +68,11 @@ pub(crate) struct Player {
 }
 
 impl Player {
-    pub(crate) fn new(spec: PlayerSpec, segment: Duration, segments: usize) -> Self {
+    pub(crate) fn new(spec: PlayerSpec, stream: CatalogSpec, now: Timestamp) -> Self {
         Self {
             spec,
-            segment,
-            segments,
+            stream,
+            first: stream.start(now),
             clock: Clock::Waiting,
             request: Request::Idle,
             loaded: 0,
@@ -80,15 +83,24 @@ impl Player {
     }
 
     pub(crate) fn has_played_all(&self, now: Timestamp) -> bool {
-        self.loaded == self.segments && self.position(now) == self.buffered()
+        self.has_loaded_all() && self.position(now) == self.buffered()
     }
 
     pub(crate) fn has_started(&self) -> bool {
         self.clock != Clock::Waiting
     }
 
-    fn buffered(&self) -> Duration {
-        self.segment * self.loaded as u32
+    fn has_loaded_all(&self) -> bool {
+        self.first + self.loaded >= self.stream.segments
+    }
+
+    pub(crate) fn buffered(&self) -> Duration {
+        self.stream.segment * self.loaded as u32
+    }
+
+    /// When the next segment can be had.
+    fn available(&self) -> Timestamp {
+        self.stream.available(self.first + self.loaded)
     }
 
     /// The media time that is shown.
@@ -135,7 +147,7 @@ impl Player {
     pub(crate) fn wish(&mut self, now: Timestamp) -> Option<Wish> {
         let position = self.position(now);
         let out_of_media = matches!(self.clock, Clock::Playing(..)) && position == self.buffered();
-        if out_of_media && self.loaded < self.segments {
+        if out_of_media && !self.has_loaded_all() {
             self.stalls += 1;
             self.clock = Clock::Stalled(now);
         }
@@ -148,8 +160,9 @@ impl Player {
             Request::Running(..) => None,
             Request::After(at) if now < at => None,
             Request::After(_) | Request::Idle => {
-                let hungry = self.loaded < self.segments && self.buffered() - position < self.spec.buffer;
-                hungry.then(|| Wish::Fetch(self.loaded, now + (self.buffered() - position)))
+                let hungry = !self.has_loaded_all() && self.buffered() - position < self.spec.buffer;
+                let wish = Wish::Fetch(self.first + self.loaded, now + (self.buffered() - position));
+                (hungry && now >= self.available()).then_some(wish)
             }
         }
     }
@@ -161,8 +174,9 @@ impl Player {
         let request = match self.request {
             Request::Running(_, since) => Some(since + PATIENCE),
             Request::After(at) => Some(at),
-            Request::Idle if self.loaded < self.segments => {
-                Some(now + ahead.saturating_sub(self.spec.buffer) + Duration::from_millis(1))
+            Request::Idle if !self.has_loaded_all() => {
+                let hungry = now + ahead.saturating_sub(self.spec.buffer) + Duration::from_millis(1);
+                Some(hungry.max(self.available()))
             }
             Request::Idle => None,
         };
@@ -183,7 +197,8 @@ mod tests {
     }
 
     fn player() -> Player {
-        Player::new(PlayerSpec { buffer: Duration::from_secs(4) }, Duration::from_secs(2), 4)
+        let stream = CatalogSpec { segments: 4, ..CatalogSpec::default() };
+        Player::new(PlayerSpec { buffer: Duration::from_secs(4) }, stream, at(0))
     }
 
     fn load(player: &mut Player, number: u64, from: u64, to: u64) {
@@ -227,6 +242,21 @@ mod tests {
         assert!(!player.has_played_all(at(7999)));
         assert!(player.has_played_all(at(8000)));
         assert_eq!((player.wish(at(9000)), player.stalls), (None, 0));
+    }
+
+    #[test]
+    fn live_it_starts_behind_the_newest_segment_and_waits_for_the_next() {
+        let stream = CatalogSpec { live: true, ..CatalogSpec::default() };
+        assert_eq!(Player::new(PlayerSpec::default(), stream, at(3_000)).first, 0);
+        let mut player = Player::new(PlayerSpec::default(), stream, at(10_500));
+        for (number, position) in [(0, 2), (1, 3), (2, 4)] {
+            let wish = player.wish(at(10_500));
+            assert!(matches!(wish, Some(Wish::Fetch(asked, _)) if asked == position), "{wish:?}");
+            player.requested(fetch(number), at(10_500));
+            player.loaded(fetch(number), at(10_500));
+        }
+        assert_eq!((player.wish(at(10_600)), player.wake(at(10_600))), (None, Some(at(12_000))));
+        assert_eq!(player.wish(at(12_000)), Some(Wish::Fetch(5, at(16_500))));
     }
 
     #[test]

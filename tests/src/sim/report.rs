@@ -35,6 +35,8 @@ pub struct ViewerReport {
     pub mismatches: usize,
     /// Segments delivered unverified.
     pub origin_whole: u32,
+    /// Media that its player got.
+    pub played: Duration,
     /// Bytes its player got.
     pub played_bytes: u64,
     /// Requests its player made again.
@@ -64,6 +66,8 @@ pub struct Report {
     pub attest_bytes: u64,
     /// How often the origin sent each segment, as a multiple of its length.
     pub copies: Vec<f64>,
+    /// As much of that as went to viewers who had nothing to play yet.
+    pub copies_for_newcomers: Vec<f64>,
     /// Virtual time at the end.
     pub ended_at: Duration,
     /// Events of the run.
@@ -90,21 +94,25 @@ impl Report {
             world.hosts.iter().chain(&world.gone).map(|(id, host)| (*id, host)).collect();
         let names: BTreeMap<PeerId, HostId> =
             hosts.iter().filter_map(|(id, host)| Some((host.peer_id()?, *id))).collect();
-        let lens = world.catalog.segments.iter().map(super::catalog::Segment::len);
-        let copies =
-            world.origin.served.iter().zip(lens).map(|(sent, len)| *sent as f64 / len as f64).collect();
+        let copies = |served: &[u64]| -> Vec<f64> {
+            let lens = world.catalog.segments.iter().map(super::catalog::Segment::len);
+            served.iter().zip(lens).map(|(sent, len)| *sent as f64 / len as f64).collect()
+        };
         let viewers: BTreeMap<_, _> = hosts.iter().map(|(id, host)| (*id, viewer(host, &names))).collect();
         let distinct: u64 = (0..world.catalog.spec.tracks.min(hosts.len()))
             .flat_map(|track| (0..world.catalog.spec.segments).map(move |position| (track, position)))
             .map(|(track, position)| world.catalog.segments[world.catalog.index(track, position)].len())
             .sum();
-        let first: u64 =
-            hosts.values().map(|host| world.catalog.segments[world.catalog.index(host.track, 0)].len()).sum();
+        let first: u64 = hosts
+            .values()
+            .map(|host| world.catalog.segments[world.catalog.index(host.track, host.player.first)].len())
+            .sum();
         let played: u64 = viewers.values().map(|viewer: &ViewerReport| viewer.played_bytes).sum();
         Self {
             seed: world.seed,
             attest_bytes: world.service.attest_bytes,
-            copies,
+            copies: copies(&world.origin.served),
+            copies_for_newcomers: copies(&world.origin.served_newcomers),
             ended_at: since_start(world.now()),
             events: world.queue.len_past(),
             origin_bytes: world.origin.served.iter().sum(),
@@ -139,6 +147,15 @@ impl Report {
     /// Times any player ran out of media.
     pub fn stalls(&self) -> u64 {
         self.sum(|viewer| u64::from(viewer.stalls))
+    }
+
+    /// Time out of media as a share of the time that viewers played or wanted to.
+    pub fn stalled_share(&self) -> f64 {
+        let sum = |of: fn(&ViewerReport) -> Duration| -> f64 {
+            self.viewers.values().map(|v| of(v).as_secs_f64()).sum()
+        };
+        let (played, stalled) = (sum(|viewer| viewer.played), sum(|viewer| viewer.stalled));
+        stalled / (played + stalled).max(f64::MIN_POSITIVE)
     }
 
     /// Delivered segments that differ from the origin's file.
@@ -177,6 +194,7 @@ fn viewer(host: &Host, names: &BTreeMap<PeerId, HostId>) -> ViewerReport {
         links: host.node.links().filter(|link| link.ready).count(),
         mismatches: 0,
         origin_whole: host.log.origin_whole,
+        played: host.player.buffered(),
         played_bytes: host.log.played_bytes,
         retries: host.player.retries,
         service_ready: Vec::new(),

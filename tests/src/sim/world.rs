@@ -173,7 +173,7 @@ impl World {
         let ahead = Duration::from_secs_f64(1000.0 * fraction(&mut self.rng));
         let now = self.now();
         let spec = self.catalog.spec;
-        let player = Player::new(self.scenario.player, spec.segment, spec.segments);
+        let player = Player::new(self.scenario.player, spec, now);
         let lines = (Uplink::new(viewer.up.unwrap_or(self.network.up)), Pipe::new(self.network.down));
         let mut host = Host::new(Node::new(config, now + ahead), ahead, lines, player, viewer.tamper);
         host.joined_at = now;
