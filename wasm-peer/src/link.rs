@@ -4,7 +4,7 @@ use js_sys::{Function, Uint8Array};
 use tabswarm_core::{
     id::LinkId,
     identity::{Candidate, Description, IdentityError, answer_sdp, offer_sdp},
-    node::SdpKind,
+    node::{BULK_LOW, SdpKind},
 };
 use wasm_bindgen::prelude::*;
 use web_sys::{
@@ -13,9 +13,6 @@ use web_sys::{
 };
 
 use crate::hooks::{Callbacks, Kind};
-
-/// The bulk channel asks for more when it has less than this unsent.
-const BULK_LOW: u32 = 64 * 1024;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,7 +61,7 @@ impl Link {
             channel.set_onclose(Some(&closed));
             channel.set_onmessage(Some(&on(message)));
         }
-        self.bulk.set_buffered_amount_low_threshold(BULK_LOW);
+        self.bulk.set_buffered_amount_low_threshold(BULK_LOW as u32);
         self.bulk.set_onbufferedamountlow(Some(&on(Kind::BulkLow)));
         self.connection.set_onicecandidate(Some(&on(Kind::CandidateFound)));
         self.connection.set_onconnectionstatechange(Some(&on(Kind::StateChanged)));

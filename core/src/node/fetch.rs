@@ -60,6 +60,8 @@ pub(super) struct Fetch {
     pub(super) phase: Phase,
     pub(super) blob: BlobHandle,
     pub(super) opened: bool,
+    /// Neighbours were told that it is on its way here.
+    pub(super) told_coming: bool,
     pub(super) origin: Option<OriginRequestId>,
     /// Groups the running origin request brings; `None`: all.
     pub(super) origin_groups: Option<GroupRange>,
@@ -121,6 +123,7 @@ impl Fetch {
             served: None,
             started: now,
             stream: request.stream,
+            told_coming: false,
             waiters,
             wake: None,
             whole: None,

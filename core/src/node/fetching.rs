@@ -11,7 +11,7 @@ use super::{
 use crate::{
     content::GroupList,
     id::{ContentId, FetchId, LinkId, PeerId, SegmentId},
-    swarm::{Holder, assign},
+    swarm::{Holder, assign, duty, rarest_first},
     time::Timestamp,
     units::GroupIndex,
     wire::{LinkMessage, Request},
@@ -19,8 +19,6 @@ use crate::{
 
 /// How long a fetch waits for links that are being set up.
 const CONNECT_PATIENCE: Duration = Duration::from_millis(1500);
-/// Without any holder, peers ask the origin spread over this time, so that one of them is first.
-const STAGGER: Duration = Duration::from_millis(300);
 /// How long a root may take while there are neighbours who may have the segment.
 const RESOLVE_PATIENCE: Duration = Duration::from_millis(400);
 /// How long a new neighbour may take to say what it holds.
@@ -117,6 +115,7 @@ impl Node {
             let Some(mut fetch) = self.fetches.remove(&segment) else { continue };
             self.resolve(&mut fetch, now);
             self.ask_list(&mut fetch, now);
+            self.relay_coming(&mut fetch, now);
             self.ask_peers(&mut fetch, now);
             self.ask_origin(&mut fetch, now);
             if self.conclude(&mut fetch, now) {
@@ -184,6 +183,7 @@ impl Node {
             }
         }
         if fetch.origin.is_some() {
+            fetch.told_coming = true;
             self.announce_coming(fetch.stream, content);
         }
         if fetch.whole.is_some_and(|whole| whole != len.bytes()) {
@@ -203,6 +203,22 @@ impl Node {
         }
     }
 
+    /// A neighbour holds the segment or has it coming, so it comes here too: those further away need not ask the origin.
+    fn relay_coming(&mut self, fetch: &mut Fetch, now: Timestamp) {
+        let Phase::Trading { content } = fetch.phase else { return };
+        if fetch.told_coming || !self.p2p || self.is_held(fetch) {
+            return;
+        }
+        let is_coming = |link: LinkId| {
+            let until = self.links[&link].transfer.claims.coming_until(&content);
+            until.is_some_and(|until| now < until)
+        };
+        if self.ready_links().any(is_coming) || self.has_holder(fetch) {
+            fetch.told_coming = true;
+            self.announce_coming(fetch.stream, content);
+        }
+    }
+
     /// Splits the missing groups over the links that hold them.
     fn ask_peers(&mut self, fetch: &mut Fetch, now: Timestamp) {
         let Phase::Trading { content } = fetch.phase else { return };
@@ -210,7 +226,7 @@ impl Node {
         if !self.p2p {
             return;
         }
-        let missing: Vec<GroupIndex> = stored
+        let mut missing: Vec<GroupIndex> = stored
             .held
             .missing()
             .filter(|group| !fetch.asked.contains_key(group) && !fetch.origin_brings(*group, now))
@@ -219,6 +235,10 @@ impl Node {
         if missing.is_empty() {
             return;
         }
+        // A segment is of use when it is whole. Neighbours that ask for its groups in an order of their own have something to
+        // give each other soon, and its first holder needs to send it once.
+        let turn = (self.draw(fetch) * missing.len() as f64) as usize % missing.len();
+        missing.rotate_left(turn);
         let mut holders: Vec<_> = self
             .ready_links()
             .map(|link| (link, &self.links[&link]))
@@ -230,7 +250,7 @@ impl Node {
                 holds: |group| state.transfer.claims.holds(&content, group),
             })
             .collect();
-        let assigned = assign(&missing, &mut holders);
+        let assigned = assign(&rarest_first(&missing, &holders), &mut holders);
         for (link, range) in assigned {
             let Some(state) = self.links.get_mut(&link) else { continue };
             let id = state.transfer.ask(content, range, now);
@@ -301,13 +321,13 @@ impl Node {
         }
         let Some(content) = fetch.content() else { return Some(fetch.progress + RESOLVE_PATIENCE) };
         let transfers = self.ready_links().map(|link| &self.links[&link].transfer);
-        let spread = STAGGER.mul_f64(self.rank(fetch));
-        let holding = self.has_holder(fetch).then(|| fetch.progress + STALL + spread);
+        let duty = duty::wait(self.draw(fetch), self.swarm_size(fetch));
+        let holding = self.has_holder(fetch).then(|| fetch.progress + STALL + duty);
         let coming = transfers.filter_map(|transfer| transfer.claims.coming_until(&content)).max();
         let coming = coming.filter(|until| *until > now);
         // A new neighbour says what it holds right after its hello. Both ends wait for that, and then not equally long.
         let hearing = self.last_ready.map_or(fetch.progress, |at| fetch.progress.max(at + HEAR_PATIENCE));
-        [Some(hearing + spread), holding, coming].into_iter().flatten().max()
+        [Some(hearing + duty), holding, coming].into_iter().flatten().max()
     }
 
     /// Whether links are on their way that may bring the segment.
@@ -324,8 +344,14 @@ impl Node {
         joining || self.links.values().any(|link| !link.is_ready())
     }
 
-    /// Where this peer stands among those who could ask the origin first, 0 to 1: differs by segment and peer.
-    fn rank(&self, fetch: &Fetch) -> f64 {
+    /// Viewers of the fetch's stream, as far as is known.
+    fn swarm_size(&self, fetch: &Fetch) -> u32 {
+        let told = self.streams.get(&fetch.stream).and_then(|state| state.population).unwrap_or(1);
+        told.max(self.ready_links().count() as u32 + 1)
+    }
+
+    /// This peer's draw for a segment, 0 to 1: differs by segment and peer.
+    fn draw(&self, fetch: &Fetch) -> f64 {
         let peer = self.service.peer().unwrap_or(PeerId::from_bytes([0; 32]));
         let mut hasher = blake3::Hasher::new();
         hasher.update(peer.as_bytes());

@@ -134,10 +134,10 @@ impl Node {
     }
 
     /// How many bytes a link's bulk channel holds that are not sent yet. Call it after groups were given to the
-    /// channel and whenever it drains to 64 KiB.
+    /// channel and whenever it drains to [`BULK_LOW`](super::BULK_LOW).
     pub fn handle_link_buffered(&mut self, link: LinkId, bytes: u64, now: Timestamp) {
         if let Some(state) = self.links.get_mut(&link) {
-            state.transfer.set_in_flight(bytes);
+            state.transfer.set_in_flight(bytes, now);
         }
         self.settle(now);
     }
@@ -262,9 +262,10 @@ impl Node {
         state.rtt = Some(state.rtt.map_or(sample, |old| (old * 3 + sample) / 4));
     }
 
-    pub(super) fn links_timeout(&self) -> Option<Timestamp> {
+    pub(super) fn links_timeout(&self, now: Timestamp) -> Option<Timestamp> {
         let late = |state: &Link| state.transfer.next_late(state.rtt);
-        self.links.values().flat_map(|state| [Some(state.due()), late(state)]).flatten().min()
+        let rested = |state: &Link| state.transfer.rested_at(now);
+        self.links.values().flat_map(|state| [Some(state.due()), late(state), rested(state)]).flatten().min()
     }
 
     /// Timers did not run for a while: silence meanwhile proves nothing, ping first.

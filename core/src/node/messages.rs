@@ -12,7 +12,10 @@ use crate::{
     swarm::Answer,
     time::Timestamp,
     units::GroupIndex,
-    wire::{DATA_HEADER_MAX, Data, Have, LinkMessage, ListPart, MAX_LIST_PART, MAX_MESSAGE_LEN, frames},
+    wire::{
+        DATA_HEADER_MAX, Data, Have, LinkMessage, ListPart, MAX_LIST_PART, MAX_MESSAGE_LEN, RejectReason,
+        frames,
+    },
 };
 
 impl Node {
@@ -63,12 +66,15 @@ impl Node {
             LinkMessage::Pong(number) => self.handle_pong(link, number, now),
             LinkMessage::Have(have) => self.handle_have(link, &have, now),
             LinkMessage::Lost(contents) => self.forget_claims(link, &contents),
-            LinkMessage::Request(request) => self.handle_request(link, &request),
+            LinkMessage::Request(request) => self.handle_request(link, &request, now),
             LinkMessage::Cancel(request) => state.transfer.drop_uploads(request),
-            LinkMessage::Reject(request, _) => {
+            LinkMessage::Reject(request, reason) => {
                 if let Some((content, groups)) = state.transfer.rejected(request) {
-                    // Whatever it claimed, it does not serve it now.
-                    state.transfer.claims.remove(&content);
+                    match reason {
+                        RejectReason::Busy => state.transfer.rest(now),
+                        // Whatever it claimed, it does not hold it now.
+                        RejectReason::NotHeld => state.transfer.claims.remove(&content),
+                    }
                     self.unask(link, &content, &groups);
                 }
             }

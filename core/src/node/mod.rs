@@ -24,8 +24,9 @@ use std::{collections::VecDeque, time::Duration};
 
 use self::{
     announce::Announcements, fetch::Fetch, links::Link, origins::OriginUse, pace::Pace, random::Random,
-    roots::StreamState, service::Service,
+    roots::StreamState, service::Service, uploads::Uploads,
 };
+pub use crate::swarm::BULK_LOW;
 use crate::{
     content::Manifest,
     guard::{Bans, DialBudget},
@@ -78,6 +79,7 @@ pub struct Node {
     stats: Stats,
     store: Index,
     streams: LiteMap<StreamId, StreamState>,
+    uploads: Uploads,
     waiters: LiteMap<FetchId, SegmentId>,
     wall: Option<(WallTime, Timestamp)>,
 }
@@ -108,6 +110,7 @@ impl Node {
             stats: Stats::default(),
             store: Index::new(config.cache_limit),
             streams: LiteMap::new(),
+            uploads: Uploads::new(now),
             waiters: LiteMap::new(),
             wall: None,
             config,
@@ -237,16 +240,16 @@ impl Node {
         self.drive_announcements(now);
         self.drive_uploads(now);
         self.evict();
-        self.due = self.next_timeout();
+        self.due = self.next_timeout(now);
     }
 
-    fn next_timeout(&self) -> Option<Timestamp> {
+    fn next_timeout(&self, now: Timestamp) -> Option<Timestamp> {
         let slow_start =
             self.first_fetch.map(|(_, at)| at + SLOW_START).filter(|_| !self.may_connect_for_sure());
         [
             slow_start,
             self.service_timeout(),
-            self.links_timeout(),
+            self.links_timeout(now),
             self.fetches_timeout(),
             self.announcements.due(),
             self.discovery_timeout(),

@@ -23,7 +23,7 @@ use crate::{
 /// Most keys that are remembered as contradicted by their origin.
 pub(super) const MAX_DISTRUSTED: usize = 1024;
 /// Gaps of so many held groups are fetched again rather than splitting a range request.
-const MAX_GAP: u32 = 2;
+const MAX_GAP: u32 = 4;
 const GROUP: u64 = GROUP_LEN as u64;
 
 /// What a request to the origin is for.
@@ -138,6 +138,7 @@ impl Node {
         });
         self.open_blob(fetch, None);
         if let Some(content) = fetch.content() {
+            fetch.told_coming = true;
             self.announce_coming(fetch.stream, content);
         }
         self.output(Output::OriginFetch { request, fetch: waiter, range: asked, fresh: fetch.contradicted });

@@ -5,15 +5,46 @@ use super::{
     io::{Event, Output},
 };
 use crate::{
+    content::GROUP_LEN,
     id::{ContentId, LinkId},
-    swarm::Upload,
+    swarm::{Rate, Upload},
     time::Timestamp,
     wire::{LinkMessage, RejectReason, Request, data_header},
 };
 
+/// Least bytes in flight on all links together: an uplink is shared by few at a time, so that what is sent is whole soon and
+/// what is taken back has not been sent yet.
+const MIN_TOTAL_IN_FLIGHT: u64 = 64 * 1024;
+/// Groups that may wait in any case, however slow the uplink.
+const MIN_BACKLOG: usize = 8;
+
+/// What all uploads share.
+#[derive(Debug)]
+pub(super) struct Uploads {
+    /// The link that was served last.
+    last: LinkId,
+    rate: Rate,
+}
+
+impl Uploads {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self { last: LinkId::new(0), rate: Rate::new(now) }
+    }
+
+    /// Bytes in flight on all links that keep the uplink busy: a quarter of a second.
+    fn in_flight(&self, now: Timestamp) -> u64 {
+        MIN_TOTAL_IN_FLIGHT.max(self.rate.at(now).value() / 4)
+    }
+
+    /// Groups that leave within a second.
+    fn backlog(&self, now: Timestamp) -> usize {
+        MIN_BACKLOG.max((self.rate.at(now).value() / u64::from(GROUP_LEN)) as usize)
+    }
+}
+
 impl Node {
     /// A peer asks for groups.
-    pub(super) fn handle_request(&mut self, link: LinkId, request: &Request) {
+    pub(super) fn handle_request(&mut self, link: LinkId, request: &Request, now: Timestamp) {
         let stored = self.store.get(&request.content).filter(|_| self.service.may_upload());
         let Some(stored) = stored else {
             self.reject(link, request, RejectReason::NotHeld);
@@ -29,6 +60,11 @@ impl Node {
             return;
         }
         self.store.touch(&content);
+        let waiting: usize = self.links.values().map(|state| state.transfer.queued()).sum();
+        if waiting + groups.len() > self.uploads.backlog(now) {
+            self.reject(link, request, RejectReason::Busy);
+            return;
+        }
         let Some(state) = self.links.get_mut(&link) else { return };
         let queued = groups
             .iter()
@@ -46,14 +82,20 @@ impl Node {
 
     /// Hands groups to the bulk channels that have room, in turn.
     pub(super) fn drive_uploads(&mut self, now: Timestamp) {
-        let mut busy: Vec<LinkId> = self.ready_links().collect();
-        while !busy.is_empty() {
-            busy.retain(|link| {
-                let Some(state) = self.links.get_mut(link) else { return false };
-                let Some(upload) = state.transfer.next_upload(now) else { return false };
-                self.send_group(*link, upload, now);
-                true
-            });
+        let mut room = self.uploads.in_flight(now);
+        room =
+            self.links.values().fold(room, |room, state| room.saturating_sub(state.transfer.in_flight(now)));
+        let mut idle = 0;
+        while room > 0 && idle < self.links.len() {
+            let after = self.links.keys().copied().find(|link| *link > self.uploads.last);
+            let Some(link) = after.or_else(|| self.links.keys().next().copied()) else { return };
+            self.uploads.last = link;
+            let upload = self.links.get_mut(&link).and_then(|state| state.transfer.next_upload(now));
+            idle = if upload.is_some() { 0 } else { idle + 1 };
+            if let Some(upload) = upload {
+                room = room.saturating_sub(u64::from(GROUP_LEN));
+                self.send_group(link, upload, now);
+            }
         }
     }
 
@@ -69,6 +111,7 @@ impl Node {
         let header = data_header(upload.request, upload.group, range.len() as usize);
         let Some(state) = self.links.get_mut(&link) else { return };
         state.transfer.sent(range.len(), now);
+        self.uploads.rate.add(range.len(), now);
         let peer = state.peer;
         self.stats.upload_bytes += range.len();
         self.output(Output::SendGroup { link, header, blob, range });

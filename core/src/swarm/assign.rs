@@ -20,7 +20,24 @@ pub(crate) struct Holder<F: Fn(GroupIndex) -> bool> {
     pub(crate) holds: F,
 }
 
-/// Gives each missing group, in playing order, to a holder with room: quickest first, a few groups at a time,
+/// Groups that somebody holds, those that the fewest hold first, otherwise in the order given.
+pub(crate) fn rarest_first<F: Fn(GroupIndex) -> bool>(
+    groups: &[GroupIndex],
+    holders: &[Holder<F>],
+) -> Vec<GroupIndex> {
+    let copies = |group| holders.iter().filter(|holder| (holder.holds)(group)).count();
+    let copies: Vec<usize> = groups.iter().map(|group| copies(*group)).collect();
+    let mut ordered = Vec::with_capacity(groups.len());
+    // A pass for each number of copies: there are few, and code that sorts is large.
+    for wanted in 1..=holders.len() {
+        ordered.extend(
+            groups.iter().zip(&copies).filter(|(_, copies)| **copies == wanted).map(|(group, _)| *group),
+        );
+    }
+    ordered
+}
+
+/// Gives each missing group, in the order given, to a holder with room: quickest first, a few groups at a time,
 /// so that a segment is split over its holders and each answers a run of neighbouring groups.
 pub(crate) fn assign<F: Fn(GroupIndex) -> bool>(
     missing: &[GroupIndex],
@@ -97,6 +114,14 @@ mod tests {
         let mut holders = [holder(1, 5, 1, |_| true)];
         let assigned = assign(&groups(0..8), &mut holders);
         assert_eq!(assigned.iter().map(|(_, range)| range.len()).sum::<u32>(), 5);
+    }
+
+    #[test]
+    fn what_fewer_hold_comes_first_and_what_nobody_holds_not_at_all() {
+        let up_to = |end: u32| move |group: GroupIndex| group.value() < end;
+        let holders = [6, 4, 2].map(|end| holder(u64::from(end), 64, 1, up_to(end)));
+        let order: Vec<_> = rarest_first(&groups(0..8), &holders).iter().map(|group| group.value()).collect();
+        assert_eq!(order, [4, 5, 2, 3, 0, 1]);
     }
 
     #[test]

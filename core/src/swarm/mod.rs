@@ -1,12 +1,15 @@
 //! The data plane between peers: who has what, what was asked of whom, what is owed to whom.
 //!
 //! Nothing here knows segments' bytes, the origin or the service; [`crate::node`] carries results between them.
-//! Choking and origin duty have their room here and no code yet.
+//! Choking has its room here and no code yet.
 
 mod assign;
 mod claims;
+pub(crate) mod duty;
 mod rate;
 mod transfer;
 
-pub(crate) use assign::{Holder, assign};
+pub(crate) use assign::{Holder, assign, rarest_first};
+pub(crate) use rate::Rate;
+pub use transfer::BULK_LOW;
 pub(crate) use transfer::{Answer, Transfer, Upload};

@@ -18,11 +18,15 @@ use crate::{
 /// Most groups that wait to be sent to one peer.
 const MAX_QUEUED_UPLOADS: usize = 256;
 /// Groups asked for before a rate is known.
-const START_WINDOW: usize = 8;
+const START_WINDOW: usize = 4;
 /// Most groups asked of one peer at a time.
 const MAX_WINDOW: usize = 64;
-/// Least bytes in flight on a link's bulk channel.
-const MIN_IN_FLIGHT: u64 = 64 * 1024;
+/// A peer that was too busy is not asked for so long.
+const BUSY: Duration = Duration::from_millis(400);
+/// Bytes that left nothing for so long are stuck: they don't keep others from being served.
+const STUCK: Duration = Duration::from_secs(3);
+/// When a bulk channel holds no more than this, its driver says so: a group is then about to be out. Bytes.
+pub const BULK_LOW: u64 = 16 * 1024;
 /// Requests are late when the link brought nothing for this, for four round trips, or for three of its own pauses.
 const LATE_AFTER: Duration = Duration::from_millis(1000);
 /// Longest time that a link's round trips or pauses earn it: the peer decides when it answers a ping.
@@ -102,9 +106,13 @@ pub(crate) struct Transfer {
     rate_in: Rate,
     rate_out: Rate,
     snubbed_until: Timestamp,
+    /// Until when the peer has no time for more requests.
+    busy_until: Timestamp,
     uploads: VecDeque<Upload>,
     /// Bytes given to the driver's bulk channel and not drained yet.
     in_flight: u64,
+    /// When some of them left last, or were given while there were none.
+    drained: Timestamp,
 }
 
 impl Transfer {
@@ -123,13 +131,18 @@ impl Transfer {
             rate_in: Rate::new(now),
             rate_out: Rate::new(now),
             snubbed_until: now,
+            busy_until: now,
             uploads: VecDeque::new(),
             in_flight: 0,
+            drained: now,
         }
     }
 
     /// Groups the peer may still be asked for: about half a second of its rate.
     pub(crate) fn room(&self, now: Timestamp) -> usize {
+        if now < self.busy_until {
+            return 0;
+        }
         let half_second = self.rate_in.at(now).value() as usize / 2 / GROUP_LEN as usize;
         half_second.clamp(START_WINDOW, MAX_WINDOW).saturating_sub(self.outstanding)
     }
@@ -212,6 +225,16 @@ impl Transfer {
         Some((asked.content, asked.groups))
     }
 
+    /// The peer has no time: it is asked again a little later.
+    pub(crate) fn rest(&mut self, now: Timestamp) {
+        self.busy_until = now + BUSY;
+    }
+
+    /// When the peer may be asked again, if it had no time.
+    pub(crate) fn rested_at(&self, now: Timestamp) -> Option<Timestamp> {
+        (now < self.busy_until).then_some(self.busy_until)
+    }
+
     /// Ends every request for a segment; returns their numbers for a cancel message.
     pub(crate) fn cancel(&mut self, content: &ContentId) -> Vec<RequestId> {
         let requests: Vec<_> =
@@ -266,21 +289,37 @@ impl Transfer {
     pub(crate) fn next_upload(&mut self, now: Timestamp) -> Option<Upload> {
         let tenth_second = self.rate_out.at(now).value() / 10;
         // More than the mark, never just the mark: the channel tells only when it falls to it from above.
-        if self.in_flight > MIN_IN_FLIGHT.max(tenth_second) {
+        if self.in_flight > BULK_LOW.max(tenth_second) {
             return None;
         }
         self.uploads.pop_front()
     }
 
+    /// Groups that wait to be sent.
+    pub(crate) fn queued(&self) -> usize {
+        self.uploads.len()
+    }
+
+    /// Bytes in flight that will leave.
+    pub(crate) fn in_flight(&self, now: Timestamp) -> u64 {
+        if now < self.drained + STUCK { self.in_flight } else { 0 }
+    }
+
     /// Notes bytes that were given to the bulk channel.
     pub(crate) fn sent(&mut self, bytes: u64, now: Timestamp) {
+        if self.in_flight == 0 {
+            self.drained = now;
+        }
         self.in_flight += bytes;
         self.bytes_out += bytes;
         self.rate_out.add(bytes, now);
     }
 
     /// The driver's bulk channel holds this many bytes now.
-    pub(crate) fn set_in_flight(&mut self, bytes: u64) {
+    pub(crate) fn set_in_flight(&mut self, bytes: u64, now: Timestamp) {
+        if bytes < self.in_flight {
+            self.drained = now;
+        }
         self.in_flight = bytes;
     }
 }
@@ -404,9 +443,9 @@ mod tests {
         let mut transfer = Transfer::new(NOW);
         let upload = Upload { request: RequestId::new(0), content: content(), group: GroupIndex::new(0) };
         assert!(transfer.queue_upload(upload) && transfer.queue_upload(upload));
-        transfer.set_in_flight(MIN_IN_FLIGHT + 1);
+        transfer.set_in_flight(BULK_LOW + 1, NOW);
         assert_eq!(transfer.next_upload(NOW), None);
-        transfer.set_in_flight(MIN_IN_FLIGHT);
+        transfer.set_in_flight(BULK_LOW, NOW);
         assert_eq!(transfer.next_upload(NOW), Some(upload));
     }
 

@@ -8,12 +8,9 @@ use std::{
     time::Duration,
 };
 
-use tabswarm_core::{id::LinkId, time::Timestamp};
+use tabswarm_core::{id::LinkId, node::BULK_LOW, time::Timestamp};
 
 use super::bytes::Message;
-
-/// When a bulk channel drains to this, the driver is told (`bufferedAmountLowThreshold`).
-const LOW: u64 = 64 * 1024;
 
 #[derive(Debug, Default)]
 struct Channel {
@@ -89,7 +86,7 @@ impl Uplink {
         let channel = self.channels.get_mut(&link)?;
         let before = channel.bytes;
         channel.bytes -= bytes;
-        (before > LOW && channel.bytes <= LOW).then_some(channel.bytes)
+        (before > BULK_LOW && channel.bytes <= BULK_LOW).then_some(channel.bytes)
     }
 
     /// Bytes of a link that are not out yet (`bufferedAmount`).
@@ -144,7 +141,7 @@ mod tests {
                 uplink.sent(link, sending.message.len())
             })
             .collect();
-        assert_eq!(told, [None, None, Some(60_000), None, None]);
+        assert_eq!(told, [None, None, None, None, Some(0)]);
         assert_eq!(uplink.buffered(link), 0);
     }
 

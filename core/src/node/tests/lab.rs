@@ -283,7 +283,7 @@ impl Lab {
             panic!(
                 "a timer that is due at once, again and again: {:?} links {:?} fetches {:?} announcements {:?} discovery {:?}",
                 node.service_timeout(),
-                node.links_timeout(),
+                node.links_timeout(self.now),
                 node.fetches_timeout(),
                 node.announcements.due(),
                 node.discovery_timeout()
