@@ -250,6 +250,7 @@ impl Node {
             slow_start,
             self.service_timeout(),
             self.links_timeout(now),
+            self.uploads_timeout(now),
             self.fetches_timeout(),
             self.announcements.due(),
             self.discovery_timeout(),

@@ -60,8 +60,10 @@ impl Node {
             return;
         }
         self.store.touch(&content);
-        let waiting: usize = self.links.values().map(|state| state.transfer.queued()).sum();
-        if waiting + groups.len() > self.uploads.backlog(now) {
+        // Who has nothing waiting may go beyond what one may fill alone.
+        let first = self.links.get(&link).is_some_and(|state| state.transfer.queued() == 0);
+        let backlog = self.uploads.backlog(now) * if first { 2 } else { 1 };
+        if self.waiting_groups() + groups.len() > backlog {
             self.reject(link, request, RejectReason::Busy);
             return;
         }
@@ -80,11 +82,22 @@ impl Node {
         self.output(Output::SendControl { link, payload });
     }
 
+    fn waiting_groups(&self) -> usize {
+        self.links.values().map(|state| state.transfer.queued()).sum()
+    }
+
+    /// When groups that wait may be sent though nothing was said to have left.
+    pub(super) fn uploads_timeout(&self, now: Timestamp) -> Option<Timestamp> {
+        let until =
+            self.links.values().filter_map(|state| state.transfer.in_flight(now)).map(|(_, until)| until);
+        until.min().filter(|_| self.waiting_groups() > 0)
+    }
+
     /// Hands groups to the bulk channels that have room, in turn.
     pub(super) fn drive_uploads(&mut self, now: Timestamp) {
-        let mut room = self.uploads.in_flight(now);
-        room =
-            self.links.values().fold(room, |room, state| room.saturating_sub(state.transfer.in_flight(now)));
+        let in_flight = self.links.values().filter_map(|state| state.transfer.in_flight(now));
+        let in_flight: u64 = in_flight.map(|(bytes, _)| bytes).sum();
+        let mut room = self.uploads.in_flight(now).saturating_sub(in_flight);
         let mut idle = 0;
         while room > 0 && idle < self.links.len() {
             let after = self.links.keys().copied().find(|link| *link > self.uploads.last);

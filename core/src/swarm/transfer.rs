@@ -23,8 +23,8 @@ const START_WINDOW: usize = 4;
 const MAX_WINDOW: usize = 64;
 /// A peer that was too busy is not asked for so long.
 const BUSY: Duration = Duration::from_millis(400);
-/// Bytes that left nothing for so long are stuck: they don't keep others from being served.
-const STUCK: Duration = Duration::from_secs(3);
+/// Bytes of which none left for so long wait for their receiver, not for the uplink: they don't keep others from being served.
+const STUCK: Duration = Duration::from_millis(500);
 /// When a bulk channel holds no more than this, its driver says so: a group is then about to be out. Bytes.
 pub const BULK_LOW: u64 = 16 * 1024;
 /// Requests are late when the link brought nothing for this, for four round trips, or for three of its own pauses.
@@ -300,9 +300,10 @@ impl Transfer {
         self.uploads.len()
     }
 
-    /// Bytes in flight that will leave.
-    pub(crate) fn in_flight(&self, now: Timestamp) -> u64 {
-        if now < self.drained + STUCK { self.in_flight } else { 0 }
+    /// Bytes in flight that keep the uplink busy, and until when that is believed.
+    pub(crate) fn in_flight(&self, now: Timestamp) -> Option<(u64, Timestamp)> {
+        let until = self.drained + STUCK;
+        (self.in_flight > 0 && now < until).then_some((self.in_flight, until))
     }
 
     /// Notes bytes that were given to the bulk channel.
