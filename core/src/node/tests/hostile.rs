@@ -8,8 +8,7 @@ use crate::{
     id::RequestId,
     units::{GroupIndex, GroupRange},
     wire::{
-        ByeReason, Data, Have, HaveEntry, Held, LinkMessage, ListPart, MAX_MESSAGE_LEN, RejectReason,
-        Request, data_header,
+        ByeReason, Data, Held, LinkMessage, ListPart, MAX_MESSAGE_LEN, RejectReason, Request, data_header,
     },
 };
 
@@ -118,11 +117,7 @@ fn long_lists_are_given_up_to_a_limit_and_who_wants_more_is_told_that_there_is_n
 #[test]
 fn only_who_was_asked_for_a_list_can_say_that_there_is_none() {
     let mut lab = Lab::connected(3);
-    let have = Have {
-        stream: stream(Roots::Origin).id,
-        entries: BoundedVec::first_of([HaveEntry { content: content(0), held: Held::All }]),
-    };
-    lab.say(1, 0, &LinkMessage::Have(have).to_bytes());
+    lab.claim(1, 0, 0, Held::All);
     lab.silent.insert(1);
     lab.fetch(0, 0, Duration::from_secs(20));
     let none = LinkMessage::NoList(content(0)).to_bytes();
@@ -154,11 +149,7 @@ fn what_is_not_held_is_not_served() {
 #[test]
 fn a_list_that_does_not_hash_up_to_the_root_closes_the_link_and_the_sidecar_is_asked() {
     let mut lab = Lab::connected(2);
-    let have = Have {
-        stream: stream(Roots::Origin).id,
-        entries: BoundedVec::first_of([HaveEntry { content: content(0), held: Held::All }]),
-    };
-    lab.say(1, 0, &LinkMessage::Have(have).to_bytes());
+    lab.claim(1, 0, 0, Held::All);
     lab.silent.insert(1);
     lab.fetch(0, 0, Duration::from_secs(20));
     assert!(lab.tabs[0].said.iter().any(|(_, said)| *said == LinkMessage::GetList(content(0))));
@@ -251,6 +242,7 @@ fn a_group_sent_twice_closes_the_link() {
 #[cfg(not(target_arch = "wasm32"))]
 mod properties {
     use super::*;
+    use crate::wire::{Have, HaveEntry};
     use proptest::{collection::vec, num, prelude::*};
 
     /// One message of each kind that an honest neighbour of the lab may say.

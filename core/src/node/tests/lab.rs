@@ -18,7 +18,10 @@ use crate::{
         SignedCertificate, SignedIntroduction,
     },
     units::ByteRange,
-    wire::{Attested, ClientMessage, LinkMessage, PROTOCOL_VERSIONS, ServiceMessage, Welcome, frames},
+    wire::{
+        Attested, ClientMessage, Have, HaveEntry, Held, LinkMessage, PROTOCOL_VERSIONS, ServiceMessage,
+        Welcome, frames,
+    },
 };
 
 pub(super) const EPOCH: WallTime = WallTime::from_secs(1_700_000_000);
@@ -389,6 +392,13 @@ impl Lab {
         let link = self.link(tab, from);
         self.call(tab, message, |node, now| node.handle_link_message(link, Channel::Control, message, now));
         self.settle();
+    }
+
+    /// `from` says to `tab` that it holds a segment, or that it is on its way there.
+    pub(super) fn claim(&mut self, from: usize, tab: usize, number: u32, held: Held) {
+        let entries = BoundedVec::first_of([HaveEntry { content: content(number), held }]);
+        let have = Have { stream: stream(Roots::Origin).id, entries };
+        self.say(from, tab, &LinkMessage::Have(have).to_bytes());
     }
 
     pub(super) fn send_bulk(&mut self, from: usize, tab: usize, message: &[u8]) {

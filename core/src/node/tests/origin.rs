@@ -5,7 +5,7 @@ use crate::{
     bounded::BoundedVec,
     content::GROUP_LEN,
     units::{ByteRange, GroupIndex, GroupRange},
-    wire::{Have, HaveEntry, Held, LinkMessage, Request, data_header},
+    wire::{Held, LinkMessage, Request, data_header},
 };
 
 const GROUP: usize = GROUP_LEN as usize;
@@ -138,9 +138,7 @@ fn failing_origin_and_slow_holder() -> (Lab, FetchId, Request) {
     lab.advance(Duration::from_millis(10));
     let asked = lab.tabs[1].asked.pop().unwrap();
     lab.silent.insert(0);
-    let entries = [HaveEntry { content: content(0), held: Held::All }];
-    let have = Have { stream: stream(Roots::Origin).id, entries: BoundedVec::first_of(entries) };
-    lab.say(0, 1, &LinkMessage::Have(have).to_bytes());
+    lab.claim(0, 1, 0, Held::All);
     let request = lab.tabs[1].said.iter().find_map(|(_, message)| match message {
         LinkMessage::Request(request) => Some(request.clone()),
         _ => None,
@@ -189,9 +187,7 @@ fn a_neighbour_that_holds_only_what_is_here_already_is_not_waited_for() {
     lab.bytes(1, asked, &segment(0)[..2 * GROUP]);
     lab.call(1, &[], |node, now| node.cancel(cancelled, now));
     let held = Held::Groups(BoundedVec::first_of(GroupRange::new(GroupIndex::new(0), GroupIndex::new(2))));
-    let entries = [HaveEntry { content: content(0), held }];
-    let have = Have { stream: stream(Roots::Origin).id, entries: BoundedVec::first_of(entries) };
-    lab.say(0, 1, &LinkMessage::Have(have).to_bytes());
+    lab.claim(0, 1, 0, held);
     lab.fetch(1, 0, Duration::from_secs(20));
     lab.advance(Duration::from_millis(600));
     assert_eq!(lab.tabs[1].asked[0].range, ByteRange::new(2 * GROUP as u64, LEN));

@@ -7,8 +7,7 @@ use crate::{
     identity::Rights,
     units::{GroupIndex, GroupRange},
     wire::{
-        ClientMessage, GoawayReason, Have, HaveEntry, Held, LinkMessage, PROTOCOL_VERSIONS, Request,
-        ServiceMessage, Welcome,
+        ClientMessage, GoawayReason, Held, LinkMessage, PROTOCOL_VERSIONS, Request, ServiceMessage, Welcome,
     },
 };
 
@@ -170,10 +169,8 @@ fn who_may_not_upload_is_not_asked_and_gives_nothing() {
     lab.settle();
     lab.hold(0, 0);
     lab.hold(1, 1);
-    let entries = [HaveEntry { content: content(0), held: Held::All }];
-    let have = Have { stream: stream(Roots::Origin).id, entries: BoundedVec::first_of(entries) };
     assert!(!lab.tabs[0].said.iter().any(|(_, said)| matches!(said, LinkMessage::Have(_))));
-    lab.say(0, 1, &LinkMessage::Have(have).to_bytes());
+    lab.claim(0, 1, 0, Held::All);
     lab.fetch(1, 0, Duration::from_secs(3));
     assert!(!lab.tabs[1].said.iter().any(|(_, said)| matches!(said, LinkMessage::Request(_))));
     lab.fetch(0, 1, Duration::from_secs(3));

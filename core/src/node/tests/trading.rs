@@ -291,11 +291,8 @@ fn who_has_it_coming_from_a_neighbour_says_so_to_the_others_once() {
     lab.fetch(1, 0, FAR);
     lab.answer_sidecars(1, 0);
     lab.tabs[1].said.clear();
-    let entries = [HaveEntry { content: content(0), held: Held::Coming }];
-    let have = Have { stream: stream(Roots::Origin).id, entries: BoundedVec::first_of(entries) };
-    let message = LinkMessage::Have(have).to_bytes();
-    lab.say(0, 1, &message);
-    lab.say(0, 1, &message);
+    lab.claim(0, 1, 0, Held::Coming);
+    lab.claim(0, 1, 0, Held::Coming);
     let link = lab.link(1, 2);
     let told = |(to, said): &&(LinkId, LinkMessage)| {
         *to == link && matches!(said, LinkMessage::Have(have) if have.entries[0].held == Held::Coming)
