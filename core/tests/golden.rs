@@ -188,7 +188,10 @@ fn hellos_keep_their_encoding() {
 fn manifests_keep_their_encoding() {
     assert_golden("manifest_signed", &manifest().encode_signed(&publisher()).unwrap());
     assert_golden("manifest_unsigned", &manifest().encode_unsigned().unwrap());
+    let live = manifest().live(Duration::from_secs(2));
+    assert_golden("manifest_live", &live.encode_signed(&publisher()).unwrap());
     let pinned = Trust::Signed(publisher().public_key());
+    assert_eq!(Manifest::decode(&vectors()["manifest_live"], &pinned), Ok(live));
     assert_eq!(Manifest::decode(&vectors()["manifest_signed"], &pinned), Ok(manifest()));
     assert_eq!(Manifest::decode(&vectors()["manifest_unsigned"], &Trust::Origin), Ok(manifest()));
 }

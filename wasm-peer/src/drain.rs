@@ -73,6 +73,7 @@ impl Driver {
             Output::OriginFetch { .. } | Output::SidecarFetch { .. } | Output::OriginAbort { .. } => {
                 self.ask_origin(output);
             }
+            Output::ManifestFetch { stream } => self.hooks.request_manifest(self.stream_number(stream)),
             Output::Deliver { fetch, blob, len, status, delivery, provenance } => {
                 let Some(bytes) = self.blobs.copy(blob, len) else {
                     return self.hooks.failed(number(fetch), "network", 0);
@@ -212,6 +213,9 @@ impl Driver {
             }
             Event::PeerBanned { peer, violation } => {
                 self.hooks.peer_banned(&peer.to_string(), violation_code(violation));
+            }
+            Event::ManifestRolledBack { stream } => {
+                self.hooks.manifest_rolled_back(self.stream_number(stream));
             }
             Event::OriginMismatch { fetch } => self.hooks.mismatch(number(fetch)),
             Event::Population { stream, viewers } => {

@@ -49,6 +49,10 @@ export interface PeerHooks {
   request(fetch: number, range: string | undefined, fresh: boolean, abort: AbortController): Promise<Response>;
   /** Requests a sidecar of a stream, by its path relative to the master playlist. */
   requestSidecar(stream: number, path: string, range: string, abort: AbortController): Promise<Response>;
+  /** Requests the manifest of a live stream again, for {@link Peer.addManifest}: exactly one call follows. */
+  requestManifest(stream: number): void;
+  /** An older manifest of a stream came in the place of a newer one and was refused. */
+  manifestRolledBack(stream: number): void;
   /** The origin's answer to a fetch started: its status line and headers are here. */
   originHead(fetch: number): void;
   /** Bytes of the origin's body came. */
@@ -120,6 +124,10 @@ extern "C" {
         range: &str,
         abort: &AbortController,
     ) -> Promise;
+    #[wasm_bindgen(method, js_name = requestManifest)]
+    pub(crate) fn request_manifest(this: &Hooks, stream: f64);
+    #[wasm_bindgen(method, js_name = manifestRolledBack)]
+    pub(crate) fn manifest_rolled_back(this: &Hooks, stream: f64);
     #[wasm_bindgen(method, js_name = originHead)]
     pub(crate) fn origin_head(this: &Hooks, fetch: f64);
     #[wasm_bindgen(method, js_name = originChunk)]

@@ -96,14 +96,16 @@ impl Peer {
         Ok(place)
     }
 
-    /// Gives the manifest of a stream in `Origin` mode; without one its segments come over HTTP only.
+    /// Gives the manifest of a stream in `Origin` mode, or a newer one that the `requestManifest` hook asked for. Without its
+    /// first one a stream's segments come over HTTP only.
     ///
     /// # Errors
-    /// `manifest` if it is not one; the stream is then as if there were none.
+    /// `manifest` if it does not verify; it is then as if none had come.
     #[wasm_bindgen(js_name = addManifest)]
     pub fn add_manifest(&mut self, stream: u32, manifest: Option<Vec<u8>>) -> Result<(), JsValue> {
         let Some(id) = self.stream(stream) else { return Ok(()) };
-        let decoded = manifest.map(|bytes| decode(&bytes, &Trust::Origin)).transpose();
+        let trust = self.driver.node.trust(id).unwrap_or(Trust::Origin);
+        let decoded = manifest.map(|bytes| decode(&bytes, &trust)).transpose();
         let (manifest, result) = match decoded {
             Ok(manifest) => (manifest, Ok(())),
             Err(error) => (None, Err(error)),

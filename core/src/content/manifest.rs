@@ -3,7 +3,7 @@
 //! A manifest is small enough to read whole; the group lists are in one sidecar a media playlist, read by byte range when a
 //! segment is wanted. The file around it is in `manifest_file`.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -172,6 +172,8 @@ pub struct Manifest {
     created: WallTime,
     tracks: Vec<Track>,
     segments: Vec<SegmentEntry>,
+    /// Milliseconds after which a newer one is to be expected; 0: this is the last.
+    pub(super) refresh_ms: u32,
 }
 
 impl Manifest {
@@ -217,7 +219,7 @@ impl Manifest {
                 return Err(ManifestError::SidecarOffset { path: path() });
             }
         }
-        Ok(Self { stream, created, tracks, segments })
+        Ok(Self { stream, created, tracks, segments, refresh_ms: 0 })
     }
 
     /// Name of the stream, as in its `StreamId`.
@@ -225,9 +227,21 @@ impl Manifest {
         &self.stream
     }
 
-    /// When it was made.
+    /// When it was made. Of two manifests of a stream the later one counts, so each is dated later than the one before it.
     pub fn created(&self) -> WallTime {
         self.created
+    }
+
+    /// Makes it that of a live stream: a newer one is to be expected after this time, the length of a segment.
+    #[must_use]
+    pub fn live(mut self, refresh: Duration) -> Self {
+        self.refresh_ms = u32::try_from(refresh.as_millis()).unwrap_or(u32::MAX);
+        self
+    }
+
+    /// After which time a newer manifest is to be expected; `None`: the stream is complete.
+    pub fn refresh(&self) -> Option<Duration> {
+        (self.refresh_ms > 0).then(|| Duration::from_millis(u64::from(self.refresh_ms)))
     }
 
     /// Media playlists.

@@ -69,7 +69,10 @@ impl Manifest {
             tracks: self.tracks(),
             segments: self.segments(),
         };
-        let body = postcard::to_allocvec(&body).expect("a manifest has an encoding");
+        let mut body = postcard::to_allocvec(&body).expect("a manifest has an encoding");
+        if self.refresh_ms > 0 {
+            body = postcard::to_extend(&self.refresh_ms, body).expect("a number has an encoding");
+        }
         let body_len = u32::try_from(body.len()).map_err(|_| ManifestError::TooMany { what: "bytes" })?;
         let mut file = Vec::with_capacity(body.len() + 128);
         file.extend_from_slice(MAGIC);
@@ -113,9 +116,14 @@ impl Manifest {
             }
             _ => return Err(ManifestError::Malformed),
         }
-        let (body, _) = postcard::take_from_bytes::<BodyIn>(body).map_err(|_| ManifestError::Malformed)?;
+        let malformed = |_| ManifestError::Malformed;
+        let (body, rest) = postcard::take_from_bytes::<BodyIn>(body).map_err(malformed)?;
+        // The file of a complete stream ends here.
+        let refresh_ms = if rest.is_empty() { 0 } else { postcard::from_bytes(rest).map_err(malformed)? };
         let (tracks, segments) = (body.tracks.into_vec(), body.segments.into_vec());
-        Self::sorted(body.stream.into_string(), body.created, tracks, segments)
+        let mut manifest = Self::sorted(body.stream.into_string(), body.created, tracks, segments)?;
+        manifest.refresh_ms = refresh_ms;
+        Ok(manifest)
     }
 }
 
@@ -172,6 +180,17 @@ mod tests {
                 assert!(Manifest::decode(&file[..len], &Trust::Origin).is_err(), "{len} bytes");
             }
         }
+    }
+
+    #[test]
+    fn a_live_streams_file_says_when_to_expect_the_next() {
+        let live = manifest().live(std::time::Duration::from_millis(2000));
+        let file = live.encode_signed(&publisher()).unwrap();
+        let read = Manifest::decode(&file, &pinned()).unwrap();
+        assert_eq!(read.refresh(), Some(std::time::Duration::from_secs(2)));
+        assert_eq!(read, live);
+        assert_eq!(manifest().refresh(), None);
+        assert_ne!(file, manifest().encode_signed(&publisher()).unwrap());
     }
 
     #[test]

@@ -72,8 +72,12 @@ impl Node {
             .get(&fetch.stream)
             .is_some_and(|state| matches!(state.stream.roots, Roots::Signed(_)));
         let undecided = fetch.phase == Phase::Resolving;
-        let hold = fetch.whole_at + HOLD;
-        if undecided && signed && self.p2p && now < hold {
+        let mut hold = fetch.whole_at + HOLD;
+        if self.is_unlisted(&fetch.stream, &fetch.key) {
+            // Without us the player would have it: the newer manifest may come later.
+            hold = hold.min(fetch.deadline);
+        }
+        if undecided && signed && self.p2p && now < hold && self.root_is_coming(fetch) {
             fetch.wake = Some(hold);
             return false;
         }
@@ -152,6 +156,10 @@ impl Node {
         if first && let Some(id) = fetch.first_waiter().or(fetch.served) {
             self.event(Event::OriginMismatch { fetch: id });
         }
+        if first && self.doubt_manifest(fetch.stream, now) {
+            self.start_over(fetch, Phase::Resolving, now);
+            return;
+        }
         let signed = self
             .streams
             .get(&fetch.stream)
@@ -172,6 +180,15 @@ impl Node {
         while self.distrusted.len() > MAX_DISTRUSTED {
             self.distrusted.pop_front();
         }
+        self.start_over(fetch, Phase::Rootless, now);
+    }
+
+    /// Begins anew in a fresh blob, without what came under a root that does not count any more.
+    pub(super) fn start_over(&mut self, fetch: &mut Fetch, phase: Phase, now: Timestamp) {
+        self.abort_origin(fetch);
+        self.abort_sidecar(fetch);
+        fetch.digests.clear();
+        fetch.whole = None;
         let shared = fetch.content().is_some_and(|content| self.segment_of(&content).is_some());
         if let Some(content) = fetch.content().filter(|_| !shared) {
             self.cancel_requests(&content);
@@ -184,7 +201,7 @@ impl Node {
         }
         fetch.blob = self.new_blob();
         fetch.asked.clear();
-        fetch.phase = Phase::Rootless;
+        fetch.phase = phase;
         fetch.progress = now;
     }
 }

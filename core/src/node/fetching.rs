@@ -108,6 +108,7 @@ impl Node {
 
     pub(super) fn drive_fetches(&mut self, now: Timestamp) {
         let mut done = None;
+        self.forget_wants();
         // What is needed first is asked of the peers first. They are few, and code that sorts is large.
         while let Some(next) = self.fetch_after(done) {
             done = Some(next);
@@ -316,6 +317,9 @@ impl Node {
 
     /// Until when peers may bring the segment; `None` if there is nobody to wait for.
     fn patience(&self, fetch: &Fetch, now: Timestamp) -> Option<Timestamp> {
+        if fetch.phase == Phase::Resolving && !self.root_is_coming(fetch) {
+            return None;
+        }
         if self.ready_links().next().is_none() {
             return self.is_connecting(fetch).then(|| fetch.started + CONNECT_PATIENCE);
         }

@@ -274,6 +274,12 @@ pub enum Output {
         /// The bytes wanted.
         range: ByteRange,
     },
+    /// Fetches the manifest of a live stream again, past the HTTP cache. Exactly one `add_manifest` or `manifest_failed`
+    /// follows; the driver sets the request a limit.
+    ManifestFetch {
+        /// The stream.
+        stream: StreamId,
+    },
     /// Gives up an origin or sidecar request.
     OriginAbort {
         /// The request.
@@ -345,6 +351,12 @@ pub enum Event {
         peer: PeerId,
         /// Its length.
         bytes: u32,
+    },
+    /// An older manifest came in the place of a newer one and was refused; told once a stream. A cache may lag, or somebody
+    /// tries to have old segments taken for new ones.
+    ManifestRolledBack {
+        /// The stream.
+        stream: StreamId,
     },
     /// Origin bytes contradict the root of a segment.
     OriginMismatch {

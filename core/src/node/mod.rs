@@ -16,6 +16,7 @@ mod messages;
 mod origins;
 mod pace;
 mod random;
+mod refresh;
 mod roots;
 mod service;
 mod uploads;
@@ -28,7 +29,7 @@ use self::{
 };
 pub use crate::swarm::BULK_LOW;
 use crate::{
-    content::Manifest,
+    content::{Manifest, Trust},
     guard::{Bans, DialBudget},
     id::{BlobHandle, FetchId, LinkId, OriginRequestId, PeerId, SegmentId, StreamId},
     identity::Identity,
@@ -135,20 +136,26 @@ impl Node {
         self.settle(now);
     }
 
-    /// Gives the manifest of a joined stream.
+    /// Gives the manifest of a joined stream: its first, or the answer to an [`Output::ManifestFetch`]. It must satisfy
+    /// [`Node::trust`]. A later one replaces an earlier one, and never the other way round.
     pub fn add_manifest(&mut self, stream: StreamId, manifest: Manifest, now: Timestamp) {
-        if let Some(state) = self.streams.get_mut(&stream) {
-            state.set_manifest(Some(manifest));
-        }
+        self.take_manifest(stream, Some(manifest), now);
         self.settle(now);
     }
 
-    /// Says that a joined stream has no usable manifest: its segments come over HTTP only.
+    /// Says that there is no usable manifest to be had. A stream that has none yet is HTTP only from now on; one that has
+    /// keeps it.
     pub fn manifest_failed(&mut self, stream: StreamId, now: Timestamp) {
-        if let Some(state) = self.streams.get_mut(&stream) {
-            state.set_manifest(None);
-        }
+        self.take_manifest(stream, None, now);
         self.settle(now);
+    }
+
+    /// What makes a manifest of a joined stream count.
+    pub fn trust(&self, stream: StreamId) -> Option<Trust> {
+        self.streams.get(&stream).map(|state| match state.stream.roots {
+            Roots::Signed(publisher) => Trust::Signed(publisher),
+            Roots::Attested | Roots::Origin => Trust::Origin,
+        })
     }
 
     /// Switches P2P on or off. Off: peers and service are left, running fetches finish over HTTP.
@@ -252,6 +259,7 @@ impl Node {
             self.links_timeout(now),
             self.uploads_timeout(now),
             self.fetches_timeout(),
+            self.refresh_timeout(now),
             self.announcements.due(),
             self.discovery_timeout(),
         ]

@@ -7,6 +7,7 @@ use litemap::LiteMap;
 use super::{
     Node,
     io::{Roots, Stream},
+    refresh::Refresh,
 };
 use crate::{
     bounded::BoundedString,
@@ -25,7 +26,7 @@ const ATTEST_PATIENCE: Duration = Duration::from_secs(5);
 const ATTEST_AGAIN: Duration = Duration::from_secs(15);
 
 #[derive(Debug)]
-enum ManifestState {
+pub(super) enum ManifestState {
     Pending,
     Loaded(Box<Manifest>),
     Missing,
@@ -51,7 +52,8 @@ pub(super) struct StreamState {
     pub(super) answered: bool,
     pub(super) ask_again: Timestamp,
     pub(super) population: Option<u32>,
-    manifest: ManifestState,
+    pub(super) manifest: ManifestState,
+    pub(super) refresh: Refresh,
     /// What the service said, and when it said it or was asked.
     attested: LiteMap<SegmentId, (Timestamp, Attestation)>,
 }
@@ -65,15 +67,9 @@ impl StreamState {
             ask_again: Timestamp::from_millis(0),
             population: None,
             manifest: ManifestState::Pending,
+            refresh: Refresh::default(),
             attested: LiteMap::new(),
         }
-    }
-
-    pub(super) fn set_manifest(&mut self, manifest: Option<Manifest>) {
-        self.manifest = match manifest {
-            Some(manifest) => ManifestState::Loaded(Box::new(manifest)),
-            None => ManifestState::Missing,
-        };
     }
 
     /// The service forgot this peer.
@@ -132,11 +128,15 @@ impl Node {
         if state.stream.roots == Roots::Attested {
             return self.attested_root(stream, key, segment, now);
         }
-        match &state.manifest {
-            ManifestState::Pending => RootAnswer::Pending,
-            ManifestState::Missing => RootAnswer::None,
-            ManifestState::Loaded(manifest) => manifest.lookup(key).map_or(RootAnswer::None, listed_root),
+        let listed = match &state.manifest {
+            ManifestState::Pending => return RootAnswer::Pending,
+            ManifestState::Missing => return RootAnswer::None,
+            ManifestState::Loaded(manifest) => manifest.lookup(key).map(listed_root),
+        };
+        if self.await_manifest(stream, listed.is_some(), now) {
+            return RootAnswer::Pending;
         }
+        listed.unwrap_or(RootAnswer::None)
     }
 
     fn attested_root(

@@ -34,6 +34,9 @@ export interface EngineLink {
 /** What an engine tells. Called outside the module, in order. @internal */
 export interface EngineListener {
   sidecarUrl(stream: number, path: string): URL | undefined;
+  /** A newer manifest is wanted: one `addManifest` must follow. */
+  manifestWanted(stream: number): void;
+  manifestRolledBack(): void;
   chunkDownloaded(load: Load, bytes: number, peer: string | undefined): void;
   delivered(load: Load, delivered: Delivered): void;
   died(reason: string): void;
@@ -103,7 +106,7 @@ export class Engine implements Carrier {
     return this.#call((peer) => peer.open(this.#glue.StreamRoots[roots], name, publisherKey, manifest));
   }
 
-  /** Gives the manifest of a stream in `Origin` mode, or says that there is none. @throws TabswarmError `manifest` */
+  /** Gives the manifest of a stream in `Origin` mode or a newer one, or says that there is none. @throws TabswarmError `manifest` */
   addManifest(stream: number, manifest: Uint8Array | undefined): void {
     this.#call((peer) => peer.addManifest(stream, manifest));
   }
@@ -314,6 +317,8 @@ export class Engine implements Carrier {
       opened: (connection) => this.#remember(connection),
       request: (fetch, range, fresh, abort) => this.#request(fetch, range, fresh, abort),
       requestSidecar: (stream, path, range, abort) => this.#requestSidecar(stream, path, range, abort),
+      requestManifest: (stream) => queue(() => listener.manifestWanted(stream)),
+      manifestRolledBack: () => queue(() => listener.manifestRolledBack()),
       originHead: (fetch) => this.#loads.get(fetch)?.transfer.originAnswered(now()),
       originChunk: (fetch, bytes) => {
         const load = this.#loads.get(fetch);

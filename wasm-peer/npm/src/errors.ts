@@ -8,6 +8,7 @@ export type TabswarmErrorCode =
   | 'invalid-option'
   | 'invalid-url'
   | 'manifest'
+  | 'manifest-rollback'
   | 'manifest-unavailable'
   | 'mismatch'
   | 'module-failed'

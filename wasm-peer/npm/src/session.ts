@@ -263,6 +263,9 @@ export class Session {
     const emit = this.#emit;
     return {
       sidecarUrl: (place, path) => this.#streams?.sidecarUrl(place, path),
+      manifestWanted: (place) => void this.#streams?.refresh(place),
+      manifestRolledBack: () =>
+        this.#fail(new TabswarmError('manifest-rollback', 'an older manifest came in the place of a newer one')),
       chunkDownloaded: ({ request }, bytes, peer) => {
         const { href: url } = request.url;
         if (peer === undefined) emit('chunk-downloaded', { url, bytes, source: 'origin' });

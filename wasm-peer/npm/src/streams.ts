@@ -93,6 +93,20 @@ export class Streams {
     return stream && sidecarUrl(stream.playlist, path);
   }
 
+  /**
+   * Fetches a live stream's manifest again. Where there is none at the moment, or a bad one, the one before it goes on to count,
+   * and the engine asks again later.
+   */
+  async refresh(place: number): Promise<void> {
+    const stream = this.at(place);
+    const manifest = stream && (await this.#manifest(stream, 'no-cache').catch(() => undefined));
+    try {
+      this.#engine.addManifest(place, manifest);
+    } catch {
+      // It does not verify: as if none had come.
+    }
+  }
+
   /** Viewers of all streams. */
   get viewers(): number {
     return [...this.#streams.values()].reduce((sum, stream) => sum + stream.viewers, 0);
@@ -149,7 +163,7 @@ export class Streams {
     stream.place = this.#engine.open(roots, name, publisherKey, manifest);
   }
 
-  async #manifest(stream: OpenStream): Promise<Uint8Array> {
+  async #manifest(stream: OpenStream, cache: RequestCache = 'default'): Promise<Uint8Array> {
     const { roots, manifest } = this.#options;
     const url = manifest === undefined ? manifestUrl(stream.playlist) : absoluteUrl(manifest);
     const trusted = (where: URL) => roots === 'signed' || mayTrustUnsigned(where);
@@ -158,7 +172,7 @@ export class Streams {
     const limit = new TimeLimit(MANIFEST_LIMIT_MS);
     let bytes: Uint8Array;
     try {
-      const response = await plainFetch(url, { signal: limit.signal });
+      const response = await plainFetch(url, { signal: limit.signal, cache });
       if (!response.ok) throw new Error(`HTTP status ${response.status}`);
       // A redirect may have led somewhere else.
       if (response.url !== '' && !trusted(new URL(response.url))) throw insecure();

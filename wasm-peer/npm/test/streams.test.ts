@@ -78,6 +78,41 @@ test.each<TabswarmOptions>([{ publisherKey: KEY }, { roots: 'origin' }])(
   },
 );
 
+describe('a newer manifest', () => {
+  /** An open stream, and what its engine is given from then on. */
+  async function opened(addManifest: Engine['addManifest']): Promise<Streams> {
+    vi.stubGlobal('fetch', async () => new Response('first'));
+    const engine = { open: () => 0, addManifest, closeStream: () => undefined };
+    const streams = new Streams(engine as unknown as Engine, resolveOptions({ publisherKey: KEY }));
+    await streams.open(PLAYLIST).ready;
+    return streams;
+  }
+
+  test('is fetched past the cache and given to the engine, or that there is none', async () => {
+    const given: (string | undefined)[] = [];
+    const streams = await opened((_place, manifest) => void given.push(manifest && new TextDecoder().decode(manifest)));
+    const fetch = vi.fn(async () => new Response('second'));
+    vi.stubGlobal('fetch', fetch);
+    await streams.refresh(0);
+    fetch.mockImplementation(async () => new Response(null, { status: 404 }));
+    await streams.refresh(0);
+    expect(given).toEqual(['second', undefined]);
+    const url = new URL('https://cdn.example/film/master.m3u8.tabswarm');
+    expect(fetch).toHaveBeenCalledWith(url, expect.objectContaining({ cache: 'no-cache' }));
+    await streams.refresh(7);
+    expect(given).toHaveLength(3);
+    expect(fetch).toHaveBeenCalledTimes(2);
+  });
+
+  test('that does not verify is no error of the stream', async () => {
+    const streams = await opened(() => {
+      throw new Error('manifest');
+    });
+    await streams.refresh(0);
+    expect(streams.at(0)).toMatchObject({ state: 'joined' });
+  });
+});
+
 test('a stream is left when the last who opened it closes it', async () => {
   const streams = streamsWith({});
   await streams.open(PLAYLIST).ready;

@@ -5,6 +5,7 @@ mod introductions;
 mod lab;
 mod links;
 mod origin;
+mod refresh;
 mod roots;
 mod service;
 mod trading;

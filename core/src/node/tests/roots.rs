@@ -1,6 +1,12 @@
 use std::time::Duration;
 
-use super::{super::roots::MAX_ATTESTED, super::*, lab::*};
+use super::{
+    super::{
+        roots::{MAX_ATTESTED, ManifestState},
+        *,
+    },
+    lab::*,
+};
 use crate::{
     bounded::BoundedVec,
     content::{Attestation, Trust},
@@ -105,6 +111,7 @@ fn a_stream_without_a_manifest_is_played_over_http_only() {
     let mut lab = Lab::connected(2);
     lab.hold(0, 0);
     let id = stream(Roots::Origin).id;
+    lab.tabs[1].node.streams.get_mut(&id).unwrap().manifest = ManifestState::Pending;
     lab.call(1, &[], |node, now| node.manifest_failed(id, now));
     lab.fetch(1, 0, FAR);
     let asked = lab.tabs[1].asked.pop().expect("at once");

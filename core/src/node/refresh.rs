@@ -1,0 +1,171 @@
+//! Live streams: when a manifest is asked for again, and which of two counts.
+//!
+//! A fetch that the manifest does not list, or that finds it older than a segment is long, has it asked for again: one request
+//! at a time, at most two in the time of a segment, fewer while they bring nothing new. What the old manifest lists is
+//! believed again after a moment, so that nobody who withholds the newer one gets unchecked bytes past it.
+
+use std::time::Duration;
+
+use super::{
+    Node,
+    fetch::{Fetch, Phase},
+    io::{Event, Output, Roots},
+    roots::ManifestState,
+};
+use crate::{
+    content::{Manifest, SegmentKey},
+    id::{SegmentId, StreamId},
+    time::Timestamp,
+};
+
+/// A newer manifest may take this long before the old one is believed.
+const PATIENCE: Duration = Duration::from_millis(400);
+/// What counts as the length of a segment, whatever the manifest says.
+const LEAST_PERIOD: Duration = Duration::from_millis(500);
+const LONGEST_PERIOD: Duration = Duration::from_secs(30);
+/// So often the time between two requests doubles while they bring nothing new.
+const MAX_DOUBLINGS: u32 = 4;
+
+/// The requests for newer manifests of one stream.
+#[derive(Debug, Default)]
+pub(super) struct Refresh {
+    /// When it was asked for, until there is an answer.
+    asked: Option<Timestamp>,
+    /// When there was an answer last; `None`: what is there is doubted.
+    checked: Option<Timestamp>,
+    /// When it may be asked for again.
+    next: Timestamp,
+    /// Answers in a row that were nothing new.
+    fruitless: u32,
+    /// A fetch waits for it.
+    wanted: bool,
+    /// A rollback was told.
+    rolled_back: bool,
+}
+
+impl Refresh {
+    /// Takes note of an answer.
+    pub(super) fn answered(&mut self, period: Duration, newer: bool, now: Timestamp) {
+        self.asked = None;
+        self.checked = Some(now);
+        self.fruitless = if newer { 0 } else { (self.fruitless + 1).min(MAX_DOUBLINGS + 1) };
+        self.next = now + period / 2 * (1 << self.fruitless.saturating_sub(1));
+    }
+}
+
+/// What counts as the length of a live stream's segment; `None` if it is complete.
+pub(super) fn period(manifest: &Manifest) -> Option<Duration> {
+    manifest.refresh().map(|period| period.clamp(LEAST_PERIOD, LONGEST_PERIOD))
+}
+
+impl Node {
+    /// Takes an answer to [`Output::ManifestFetch`], or the first manifest.
+    pub(super) fn take_manifest(&mut self, stream: StreamId, manifest: Option<Manifest>, now: Timestamp) {
+        let Some(state) = self.streams.get_mut(&stream) else { return };
+        let ManifestState::Loaded(old) = &state.manifest else {
+            state.refresh.checked = Some(now);
+            state.manifest =
+                manifest.map_or(ManifestState::Missing, |manifest| ManifestState::Loaded(Box::new(manifest)));
+            return;
+        };
+        // The publisher's key signs other streams too.
+        let of_stream = |manifest: &Manifest| {
+            !matches!(state.stream.roots, Roots::Signed(_)) || manifest.stream() == state.stream.name
+        };
+        let manifest = manifest.filter(of_stream);
+        let is_older = manifest.as_ref().is_some_and(|manifest| manifest.created() < old.created());
+        let newer = manifest.filter(|manifest| manifest.created() > old.created());
+        let period = period(newer.as_ref().unwrap_or(old)).unwrap_or(LONGEST_PERIOD);
+        state.refresh.answered(period, newer.is_some(), now);
+        let tell = is_older && !std::mem::replace(&mut state.refresh.rolled_back, true);
+        if let Some(newer) = newer {
+            state.manifest = ManifestState::Loaded(Box::new(newer));
+            self.drop_renamed(stream, now);
+        }
+        if tell {
+            self.event(Event::ManifestRolledBack { stream });
+        }
+    }
+
+    /// Fetches of names that now stand for other bytes start over.
+    fn drop_renamed(&mut self, stream: StreamId, now: Timestamp) {
+        let Some(ManifestState::Loaded(manifest)) = self.streams.get(&stream).map(|state| &state.manifest)
+        else {
+            return;
+        };
+        let renamed = |fetch: &Fetch| {
+            let entry = manifest.lookup(&fetch.key).filter(|_| fetch.stream == stream)?;
+            Some(entry.root() != fetch.content()?)
+        };
+        let fetches = self.fetches.values().filter(|fetch| renamed(fetch) == Some(true));
+        let segments: Vec<SegmentId> = fetches.map(|fetch| fetch.segment).collect();
+        for segment in segments {
+            self.with_fetch(segment, |node, fetch| node.start_over(fetch, Phase::Resolving, now));
+        }
+    }
+
+    /// A segment contradicts its root. That of a live stream may be another one by now, under the same name: `true` if there
+    /// will be an answer to that.
+    pub(super) fn doubt_manifest(&mut self, stream: StreamId, now: Timestamp) -> bool {
+        let p2p = self.p2p;
+        let Some(state) = self.streams.get_mut(&stream) else { return false };
+        let ManifestState::Loaded(manifest) = &state.manifest else { return false };
+        let askable = state.refresh.asked.is_some() || state.refresh.next <= now;
+        let doubted = p2p && askable && manifest.refresh().is_some();
+        if doubted {
+            state.refresh.checked = None;
+        }
+        doubted
+    }
+
+    /// Whether a newer manifest is to be waited for, to look up a segment that the one at hand lists or not. Has it asked for if
+    /// it may be.
+    pub(super) fn await_manifest(&mut self, stream: StreamId, listed: bool, now: Timestamp) -> bool {
+        let Some(state) = self.streams.get_mut(&stream) else { return false };
+        let ManifestState::Loaded(manifest) = &state.manifest else { return false };
+        let Some(period) = period(manifest).filter(|_| self.p2p) else { return false };
+        let refresh = &mut state.refresh;
+        if listed && refresh.checked.is_some_and(|checked| now < checked + period) {
+            return false;
+        }
+        if refresh.asked.is_none() && refresh.next <= now {
+            refresh.asked = Some(now);
+            self.outputs.push_back(Output::ManifestFetch { stream });
+        }
+        let waits = !listed || refresh.asked.is_some_and(|asked| now < asked + PATIENCE);
+        refresh.wanted |= waits;
+        waits
+    }
+
+    /// Nobody waits for a newer manifest until a fetch says so again.
+    pub(super) fn forget_wants(&mut self) {
+        self.streams.iter_mut().for_each(|(_, state)| state.refresh.wanted = false);
+    }
+
+    /// When a manifest may be asked for again, or is not waited for any longer.
+    pub(super) fn refresh_timeout(&self, now: Timestamp) -> Option<Timestamp> {
+        let waiting = self.streams.values().map(|state| &state.refresh).filter(|refresh| refresh.wanted);
+        waiting
+            .map(|refresh| refresh.asked.map_or(refresh.next, |asked| asked + PATIENCE))
+            .filter(|at| *at > now)
+            .min()
+    }
+
+    /// Whether the root of a fetch is worth waiting for.
+    pub(super) fn root_is_coming(&self, fetch: &Fetch) -> bool {
+        let Some(state) = self.streams.get(&fetch.stream) else { return false };
+        match &state.manifest {
+            ManifestState::Loaded(_) => {
+                let Refresh { asked, next, .. } = state.refresh;
+                asked.is_some() || next <= fetch.progress + PATIENCE
+            }
+            ManifestState::Missing | ManifestState::Pending => true,
+        }
+    }
+
+    /// Whether there is a manifest and it does not list this segment.
+    pub(super) fn is_unlisted(&self, stream: &StreamId, key: &SegmentKey) -> bool {
+        let manifest = self.streams.get(stream).map(|state| &state.manifest);
+        matches!(manifest, Some(ManifestState::Loaded(manifest)) if manifest.lookup(key).is_none())
+    }
+}

@@ -1,0 +1,305 @@
+//! Live streams: the manifest is asked for again, and a newer one counts.
+
+use std::time::Duration;
+
+use super::{super::*, lab::*};
+use crate::content::{SegmentEntry, SegmentLen, Track};
+
+const FAR: Duration = Duration::from_secs(20);
+const PERIOD: Duration = Duration::from_secs(2);
+const MOMENT: Duration = Duration::from_millis(1);
+
+fn signed() -> Roots {
+    Roots::Signed(publisher().public_key())
+}
+
+/// The manifest made so many seconds after the first, of segments given as (name, number of the bytes).
+fn live(made: u64, segments: &[(u32, u32)]) -> Manifest {
+    let entry = |(name, bytes): &(u32, u32)| {
+        let place = u64::from(32 * GROUPS * bytes);
+        SegmentEntry::new(key(*name), 0, SegmentLen::new(LEN).unwrap(), content(*bytes), place)
+    };
+    let track = Track::new("index.m3u8", "index.m3u8.groups").unwrap();
+    let created = EPOCH + Duration::from_secs(made);
+    let segments = segments.iter().map(entry).collect();
+    Manifest::new(STREAM_NAME, created, vec![track], segments).unwrap().live(PERIOD)
+}
+
+/// Tabs connected to each other that have the first manifest of a live stream, of segment 0.
+fn lab(tabs: usize) -> Lab {
+    let mut lab = Lab::empty();
+    for number in 0..tabs {
+        lab.add(config(number), signed());
+        give(&mut lab, number, live(1, &[(0, 0)]));
+    }
+    lab.settle();
+    lab.advance(MOMENT);
+    lab
+}
+
+fn give(lab: &mut Lab, tab: usize, manifest: Manifest) {
+    lab.call(tab, &[], |node, now| node.add_manifest(stream(signed()).id, manifest, now));
+    lab.settle();
+}
+
+fn fail(lab: &mut Lab, tab: usize) {
+    lab.call(tab, &[], |node, now| node.manifest_failed(stream(signed()).id, now));
+    lab.settle();
+}
+
+/// How often a tab asked for the manifest since this was looked at last.
+fn asks(lab: &mut Lab, tab: usize) -> usize {
+    let outputs = &mut lab.tabs[tab].outputs;
+    let before = outputs.len();
+    outputs.retain(|output| !matches!(output, Output::ManifestFetch { .. }));
+    before - outputs.len()
+}
+
+fn rollbacks(lab: &Lab, tab: usize) -> usize {
+    lab.tabs[tab].events.iter().filter(|event| matches!(event, Event::ManifestRolledBack { .. })).count()
+}
+
+/// The origin answers what it was asked last.
+fn serve(lab: &mut Lab, tab: usize, number: u32) {
+    let asked = lab.tabs[tab].asked.pop().expect("the origin was asked");
+    lab.answer(tab, asked, 200, &segment(number));
+}
+
+#[test]
+fn a_segment_that_is_not_listed_yet_comes_from_peers_once_it_is() {
+    let mut lab = lab(2);
+    for tab in 0..2 {
+        lab.advance(PERIOD);
+        lab.fetch(tab, 1, FAR);
+        assert_eq!((asks(&mut lab, tab), lab.tabs[tab].asked.len()), (1, 0));
+        give(&mut lab, tab, live(2, &[(0, 0), (1, 1)]));
+        if tab == 0 {
+            lab.answer_sidecars(0, 1);
+            lab.advance(Duration::from_secs(1));
+            serve(&mut lab, 0, 1);
+        }
+        lab.advance(Duration::from_secs(1));
+        assert_eq!(lab.tabs[tab].delivered[0].1, segment(1));
+        assert_eq!(lab.tabs[tab].delivered[0].2, Delivery::Verified);
+    }
+    assert_eq!(lab.tabs[1].node.stats().peer_bytes, LEN);
+}
+
+#[test]
+fn a_manifest_that_is_slow_keeps_nobody_from_the_origin_and_its_segment_is_shared_when_it_comes() {
+    let mut lab = lab(2);
+    lab.advance(PERIOD);
+    lab.fetch(0, 1, Duration::from_secs(1));
+    lab.advance(Duration::from_millis(400));
+    serve(&mut lab, 0, 1);
+    assert!(lab.tabs[0].delivered.is_empty(), "there is time to wait for its root");
+    lab.advance(Duration::from_millis(600));
+    assert_eq!(lab.tabs[0].delivered[0].2, Delivery::OriginWhole, "when the player needs it");
+    lab.advance(Duration::from_secs(2));
+    give(&mut lab, 0, live(2, &[(0, 0), (1, 1)]));
+    lab.advance(Duration::from_millis(100));
+    assert_eq!(lab.tabs[0].node.stored_bytes(), LEN);
+    give(&mut lab, 1, live(2, &[(0, 0), (1, 1)]));
+    lab.fetch(1, 1, FAR);
+    assert_eq!(lab.tabs[1].delivered[0].1, segment(1));
+}
+
+#[test]
+fn nobody_waits_for_a_root_that_the_manifest_just_fetched_does_not_have() {
+    let mut lab = lab(2);
+    lab.advance(PERIOD);
+    lab.fetch(0, 1, FAR);
+    give(&mut lab, 0, live(2, &[(0, 0)]));
+    lab.advance(MOMENT);
+    serve(&mut lab, 0, 1);
+    assert_eq!(lab.tabs[0].delivered[0].2, Delivery::OriginWhole);
+    // It was published the other way round: the next manifest has it.
+    asks(&mut lab, 0);
+    lab.advance(PERIOD / 2);
+    assert_eq!(asks(&mut lab, 0), 1);
+    give(&mut lab, 0, live(3, &[(0, 0), (1, 1)]));
+    lab.advance(MOMENT);
+    assert_eq!(lab.tabs[0].node.stored_bytes(), LEN, "adopted");
+}
+
+#[test]
+fn a_publisher_that_is_gone_is_asked_after_less_and_less_and_playback_goes_on_over_http() {
+    for fails in [true, false] {
+        let mut lab = lab(2);
+        let mut requests = 0;
+        for number in 1..31 {
+            lab.advance(PERIOD);
+            lab.fetch(0, number, FAR);
+            let mut waited = 0;
+            while lab.tabs[0].delivered.len() < number as usize {
+                while asks(&mut lab, 0) > 0 {
+                    requests += 1;
+                    if fails {
+                        fail(&mut lab, 0);
+                    } else {
+                        give(&mut lab, 0, live(1, &[(0, 0)]));
+                    }
+                }
+                lab.advance(MOMENT);
+                waited += 1;
+                if !lab.tabs[0].asked.is_empty() {
+                    serve(&mut lab, 0, number);
+                }
+            }
+            assert!(waited <= 2, "segment {number} came after {waited} ms");
+        }
+        assert!(requests <= 8, "{requests} requests in a minute");
+    }
+}
+
+#[test]
+fn one_request_serves_all_and_there_are_two_in_a_segments_time_at_most() {
+    let mut lab = lab(1);
+    lab.advance(PERIOD);
+    for number in 1..9 {
+        lab.fetch(0, number, FAR);
+    }
+    assert_eq!(asks(&mut lab, 0), 1);
+    lab.advance(PERIOD * 3);
+    assert_eq!(asks(&mut lab, 0), 0, "one at a time");
+    give(&mut lab, 0, live(2, &[(0, 0)]));
+    let mut requests = 0;
+    for number in 10..1010 {
+        lab.fetch(0, number, FAR);
+        lab.advance(Duration::from_millis(10));
+        if asks(&mut lab, 0) > 0 {
+            requests += 1;
+            give(&mut lab, 0, live(u64::from(number), &[(0, 0)]));
+        }
+    }
+    // Ten seconds.
+    assert!((9..=11).contains(&requests), "{requests}");
+}
+
+#[test]
+fn a_complete_stream_asks_for_no_manifest() {
+    let mut lab = Lab::connected(1);
+    lab.advance(FAR);
+    lab.fetch(0, 99, FAR);
+    lab.fetch(0, 1, FAR);
+    lab.advance(FAR);
+    assert_eq!(asks(&mut lab, 0), 0);
+}
+
+#[test]
+fn the_last_manifest_of_a_stream_ends_the_asking() {
+    let mut lab = lab(1);
+    lab.advance(PERIOD);
+    lab.fetch(0, 1, FAR);
+    assert_eq!(asks(&mut lab, 0), 1);
+    let last =
+        Manifest::new(STREAM_NAME, EPOCH + FAR, manifest().tracks().to_vec(), manifest().segments().to_vec());
+    give(&mut lab, 0, last.unwrap());
+    lab.answer_sidecars(0, 1);
+    lab.advance(MOMENT);
+    serve(&mut lab, 0, 1);
+    assert_eq!(lab.tabs[0].delivered[0].2, Delivery::Verified);
+    lab.advance(FAR);
+    lab.fetch(0, 99, FAR);
+    assert_eq!((asks(&mut lab, 0), lab.tabs[0].asked.len()), (0, 1));
+}
+
+#[test]
+fn an_older_manifest_is_refused_and_told_once() {
+    let mut lab = lab(1);
+    lab.advance(PERIOD);
+    give(&mut lab, 0, live(9, &[(0, 0), (1, 1)]));
+    for made in [8, 1, 8] {
+        lab.advance(FAR);
+        give(&mut lab, 0, live(made, &[(0, 3)]));
+    }
+    assert_eq!(rollbacks(&lab, 0), 1);
+    lab.fetch(0, 1, Duration::ZERO);
+    lab.answer_sidecars(0, 1);
+    lab.advance(MOMENT);
+    serve(&mut lab, 0, 1);
+    assert_eq!(lab.tabs[0].delivered[0].2, Delivery::Verified);
+}
+
+#[test]
+fn a_manifest_of_the_publishers_other_stream_is_none() {
+    let mut lab = lab(1);
+    lab.advance(PERIOD);
+    lab.fetch(0, 1, FAR);
+    let other = live(9, &[(1, 1)]);
+    let other = Manifest::new("/other", other.created(), other.tracks().to_vec(), other.segments().to_vec());
+    give(&mut lab, 0, other.unwrap().live(PERIOD));
+    lab.advance(MOMENT);
+    serve(&mut lab, 0, 1);
+    assert_eq!(lab.tabs[0].delivered[0].2, Delivery::OriginWhole);
+    assert_eq!(rollbacks(&lab, 0), 0);
+}
+
+#[test]
+fn a_name_used_again_is_looked_up_in_a_manifest_of_its_time() {
+    let mut lab = lab(2);
+    lab.hold(1, 0);
+    lab.advance(FAR);
+    lab.fetch(0, 0, FAR);
+    assert_eq!((asks(&mut lab, 0), lab.tabs[0].delivered.len()), (1, 0), "the neighbour has the old bytes");
+    give(&mut lab, 0, live(2, &[(0, 3)]));
+    lab.answer_sidecars(0, 3);
+    lab.advance(Duration::from_secs(1));
+    serve(&mut lab, 0, 3);
+    assert_eq!(lab.tabs[0].delivered[0].1, segment(3));
+    assert_eq!(lab.tabs[0].delivered[0].2, Delivery::Verified);
+}
+
+#[test]
+fn bytes_that_contradict_the_root_are_those_of_a_newer_one_if_there_is_one() {
+    for newer in [true, false] {
+        let mut lab = lab(1);
+        lab.advance(Duration::from_millis(1500));
+        let fetch = lab.fetch(0, 0, Duration::ZERO);
+        asks(&mut lab, 0);
+        lab.answer_sidecars(0, 0);
+        lab.advance(MOMENT);
+        serve(&mut lab, 0, 3);
+        assert_eq!(asks(&mut lab, 0), 1);
+        give(&mut lab, 0, if newer { live(2, &[(0, 3)]) } else { live(1, &[(0, 0)]) });
+        lab.answer_sidecars(0, if newer { 3 } else { 0 });
+        lab.advance(MOMENT);
+        assert!(lab.tabs[0].asked[0].fresh, "past the cache");
+        serve(&mut lab, 0, 3);
+        lab.advance(MOMENT);
+        if newer {
+            assert_eq!(lab.tabs[0].delivered[0].2, Delivery::Verified);
+        } else {
+            assert_eq!(lab.tabs[0].failed, [(fetch, FetchError::Mismatch)]);
+        }
+    }
+}
+
+#[test]
+fn who_withholds_the_newer_manifest_gets_nothing_past_the_old_one() {
+    let mut lab = lab(1);
+    lab.advance(FAR);
+    let fetch = lab.fetch(0, 0, Duration::ZERO);
+    assert_eq!(asks(&mut lab, 0), 1);
+    for _ in 0..2 {
+        lab.advance(MOMENT);
+        serve(&mut lab, 0, 3);
+        lab.advance(Duration::from_secs(1));
+        lab.answer_sidecars(0, 0);
+    }
+    assert!(lab.tabs[0].delivered.is_empty());
+    assert_eq!(lab.tabs[0].failed, [(fetch, FetchError::Mismatch)]);
+}
+
+#[test]
+fn a_fetch_under_way_starts_over_when_its_name_stands_for_other_bytes() {
+    let mut lab = lab(2);
+    lab.fetch(0, 0, FAR);
+    lab.answer_sidecars(0, 0);
+    give(&mut lab, 0, live(2, &[(0, 3)]));
+    lab.answer_sidecars(0, 3);
+    lab.advance(Duration::from_secs(1));
+    serve(&mut lab, 0, 3);
+    assert_eq!(lab.tabs[0].delivered[0].1, segment(3));
+    assert_eq!(lab.tabs[0].node.stored_bytes(), LEN);
+}
