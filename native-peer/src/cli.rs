@@ -2,16 +2,18 @@
 
 use std::{
     path::PathBuf,
-    time::{SystemTime, UNIX_EPOCH},
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use tabswarm_core::{identity::Identity, time::WallTime};
 
 use crate::{
     key_file::{self, DEFAULT_KEY_FILE},
-    publish::{self, Report},
+    publish::{self, Report, WatchOptions},
 };
 
 /// The native tabswarm peer.
@@ -48,6 +50,16 @@ enum Command {
         /// `/<directory>/<file>`
         #[arg(long, value_name = "NAME")]
         stream: Option<String>,
+        /// Follow a live stream until it ends; with --out, copy segments and playlists there too, in the order that viewers may
+        /// see them in
+        #[arg(long)]
+        watch: bool,
+        /// Keep a segment so long after it left its playlist, and as long as the playlist plays at least
+        #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "watch")]
+        grace: u64,
+        /// List the newest so many seconds of each playlist; what is older goes over HTTP
+        #[arg(long, value_name = "SECONDS", default_value_t = 180, requires = "watch")]
+        window: u64,
     },
 }
 
@@ -60,11 +72,16 @@ impl Arguments {
                 println!("publisher key  {}", identity.public_key());
                 println!("secret part    {}", key.display());
             }
-            Command::Publish { playlist, out, key, unsigned, stream } => {
+            Command::Publish { playlist, out, key, unsigned, stream, watch, grace, window } => {
                 let publisher = if unsigned { None } else { Some(key_file::read(&key)?) };
                 if publisher.is_some() && key_file::is_readable_by_others(&key) {
                     let key = key.display();
                     eprintln!("warning: other users may read {key}: run `chmod 600 {key}`");
+                }
+                if watch {
+                    let (grace, window) = (Duration::from_secs(grace), Duration::from_secs(window));
+                    let options = WatchOptions { playlist, out, stream, grace, window };
+                    return follow(options, publisher.as_ref());
                 }
                 let options = publish::Options { playlist, out, stream, created: wall_clock()? };
                 print_report(&publish::publish(&options, publisher.as_ref())?, publisher.as_ref());
@@ -72,6 +89,29 @@ impl Arguments {
         }
         Ok(())
     }
+}
+
+/// Follows a live stream until it ends or a signal comes.
+fn follow(options: WatchOptions, publisher: Option<&Identity>) -> anyhow::Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("signals can't be caught")?;
+    }
+    print_publisher(publisher);
+    println!("following      {}", options.playlist);
+    let mut first = true;
+    let ended = publish::watch(options, publisher, &stop, |said| match said {
+        Err(problem) => eprintln!("warning: {problem}"),
+        Ok(pass) if std::mem::take(&mut first) => {
+            println!("manifest       {} segments, {} bytes", pass.segments, pass.manifest_bytes);
+        }
+        Ok(_) => {}
+    })?;
+    println!(
+        "{}",
+        if ended { "the stream has ended" } else { "stopped: the stream is not followed any more" }
+    );
+    Ok(())
 }
 
 fn wall_clock() -> anyhow::Result<WallTime> {
@@ -87,12 +127,16 @@ fn print_report(report: &Report, publisher: Option<&Identity>) {
         eprintln!("warning: {} could not be read and is replaced: {why}", report.manifest.display());
     }
     println!("stream         {}", report.stream);
-    match publisher {
-        Some(publisher) => println!("publisher key  {}", publisher.public_key()),
-        None => println!("publisher key  none, not signed"),
-    }
+    print_publisher(publisher);
     println!("playlists      {}", report.playlists);
     println!("segments       {} ({} bytes)", report.segments, report.segment_bytes);
     println!("group lists    {} bytes", report.list_bytes);
     println!("manifest       {} ({} bytes)", report.manifest.display(), report.manifest_bytes);
+}
+
+fn print_publisher(publisher: Option<&Identity>) {
+    match publisher {
+        Some(publisher) => println!("publisher key  {}", publisher.public_key()),
+        None => println!("publisher key  none, not signed"),
+    }
 }

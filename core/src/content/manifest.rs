@@ -232,6 +232,13 @@ impl Manifest {
         self.created
     }
 
+    /// The same with another date.
+    #[must_use]
+    pub fn dated(mut self, created: WallTime) -> Self {
+        self.created = created;
+        self
+    }
+
     /// Makes it that of a live stream: a newer one is to be expected after this time, the length of a segment.
     #[must_use]
     pub fn live(mut self, refresh: Duration) -> Self {

@@ -49,7 +49,8 @@ impl Refresh {
         self.asked = None;
         self.checked = Some(now);
         self.fruitless = if newer { 0 } else { (self.fruitless + 1).min(MAX_DOUBLINGS + 1) };
-        self.next = now + period / 2 * (1 << self.fruitless.saturating_sub(1));
+        let pause_ms = (period.as_millis() as u64 / 2) << self.fruitless.saturating_sub(1);
+        self.next = now + Duration::from_millis(pause_ms);
     }
 }
 

@@ -1,6 +1,9 @@
 //! Hashing the segments of media playlists, each once, as they stream by.
 
-use std::{collections::BTreeMap, io::Read};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read, Write},
+};
 
 use tabswarm_core::{
     content::{
@@ -94,24 +97,66 @@ impl<'a> Hashing<'a> {
             return Ok(None);
         }
         let name = || self.source.name(url);
-        let mut reader = self.source.open(url, reference.range)?.reader;
-        let mut hasher = ListHasher::new();
-        let mut buffer = vec![0; BUFFER_LEN];
-        let mut len = 0;
-        loop {
-            let read = reader.read(&mut buffer);
-            let read = read.map_err(|cause| Fault::Read { name: name(), cause })?;
-            if read == 0 {
-                break;
-            }
-            len += read as u64;
-            if let Err(ContentError::SegmentLength { .. }) = hasher.update(&buffer[..read]) {
-                return Ok(None);
-            }
+        let reader = self.source.open(url, reference.range)?.reader;
+        let hashed =
+            hash(reader, None).map_err(|error| Fault::Read { name: name(), cause: error.into_inner() })?;
+        if let Some(range) = reference.range.filter(|range| hashed.len < range.len()) {
+            return Err(Fault::Short { name: name(), missing: range.len() - hashed.len });
         }
-        if let Some(range) = reference.range.filter(|range| len < range.len()) {
-            return Err(Fault::Short { name: name(), missing: range.len() - len });
+        match hashed.list {
+            Err(ContentError::SegmentLength { len }) if len > MAX_SEGMENT_LEN => Ok(None),
+            list => list.map(Some).map_err(|cause| Fault::Content { name: name(), cause }),
         }
-        hasher.finish_list().map(Some).map_err(|cause| Fault::Content { name: name(), cause })
     }
+}
+
+/// What was read, and its group list.
+pub(super) struct Hashed {
+    /// Bytes that were read: all, or the first of too many.
+    pub(super) len: u64,
+    /// The list, unless it is no segment.
+    pub(super) list: Result<GroupList, ContentError>,
+}
+
+/// Reading or writing failed.
+#[derive(Debug)]
+pub(super) enum CopyError {
+    Read(io::Error),
+    Write(io::Error),
+}
+
+impl CopyError {
+    /// What went wrong.
+    pub(super) fn into_inner(self) -> io::Error {
+        match self {
+            Self::Read(cause) | Self::Write(cause) => cause,
+        }
+    }
+}
+
+/// Hashes what a reader gives, and copies it. Without a copy, what is too long for a segment is not read to its end.
+pub(super) fn hash(mut reader: impl Read, mut copy: Option<&mut dyn Write>) -> Result<Hashed, CopyError> {
+    let mut hasher = ListHasher::new();
+    let mut buffer = vec![0; BUFFER_LEN];
+    let mut len = 0;
+    let mut too_long = None;
+    loop {
+        let read = match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(CopyError::Read(error)),
+        };
+        len += read as u64;
+        if let Some(copy) = &mut copy {
+            copy.write_all(&buffer[..read]).map_err(CopyError::Write)?;
+        }
+        if too_long.is_none() {
+            too_long = hasher.update(&buffer[..read]).err();
+        }
+        if too_long.is_some() && copy.is_none() {
+            break;
+        }
+    }
+    Ok(Hashed { len, list: too_long.map_or_else(|| hasher.finish_list(), Err) })
 }

@@ -8,12 +8,14 @@ mod output;
 mod playlist;
 mod sidecar;
 mod source;
+mod watch;
 
 use std::{
     collections::BTreeSet,
     fs,
     io::{self, Read},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 pub use output::OutputError;
@@ -26,10 +28,11 @@ use tabswarm_core::{
     time::WallTime,
 };
 use url::Url;
+pub use watch::{Pass, Watch, WatchOptions, watch};
 
 use hashing::Hashing;
 use output::Output;
-use playlist::{Playlist, Reference};
+use playlist::{Media, Playlist, Reference};
 use sidecar::SidecarPlace;
 use source::Source;
 
@@ -95,6 +98,9 @@ pub enum PublishError {
     /// A stream that is read from a URL can't be written beside its playlists.
     #[error("a stream at a URL needs --out, a directory to write under")]
     NoOutput,
+    /// A stream at a URL can't be followed.
+    #[error("--watch follows a playlist in a directory, not at a URL")]
+    NotAFile,
     /// The result can't be written.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -193,7 +199,7 @@ pub fn publish(options: &Options, publisher: Option<&Identity>) -> Result<Report
     if playlists.len() > MAX_TRACKS {
         return Err(ManifestError::TooMany { what: "playlists" }.into());
     }
-    let places = SidecarPlace::of_all(&source, &stream, &playlists);
+    let places = SidecarPlace::of_all(&source, &stream, playlists.iter().map(|playlist| &playlist.path));
 
     let mut hashing = Hashing::new(&source);
     let mut output = Output::default();
@@ -210,12 +216,12 @@ pub fn publish(options: &Options, publisher: Option<&Identity>) -> Result<Report
     let (segments, segment_bytes) = (hashing.entries.len(), hashing.bytes);
     let mut manifest = Manifest::new(&stream, options.created, tracks, hashing.entries)?;
     let file = root.join(format!("{}{MANIFEST_SUFFIX}", source.file_name()));
-    let (last, damaged_before) = match last_manifest(&file) {
+    let (last, damaged_before) = match last_manifest(&file, &Trust::Origin) {
         Ok(last) => (last, None),
         Err(why) => (None, Some(why)),
     };
     if let Some(last) = &last {
-        manifest = redated(manifest, last)?;
+        manifest = dated_after(manifest, last);
     }
     let bytes = encode(&manifest, publisher)?;
     let manifest_bytes = bytes.len();
@@ -224,7 +230,7 @@ pub fn publish(options: &Options, publisher: Option<&Identity>) -> Result<Report
     output.commit()?;
     // Viewers have the last manifest still, so its lists stay; and those before it, until it is another.
     if let Some(last) = last.filter(|last| *last != manifest) {
-        places.iter().for_each(|place| place.prune(&root, [&manifest, &last]));
+        places.iter().for_each(|place| place.prune(&root, [&manifest, &last], Duration::ZERO));
     }
     Ok(Report {
         stream,
@@ -247,23 +253,23 @@ fn encode(manifest: &Manifest, publisher: Option<&Identity>) -> Result<Vec<u8>, 
 }
 
 /// The manifest of the last run, or why it can't be read.
-fn last_manifest(file: &Path) -> Result<Option<Manifest>, String> {
+fn last_manifest(file: &Path, trust: &Trust) -> Result<Option<Manifest>, String> {
     match fs::read(file) {
-        Ok(bytes) => Manifest::decode(&bytes, &Trust::Origin).map(Some).map_err(|error| error.to_string()),
+        Ok(bytes) => Manifest::decode(&bytes, trust).map(Some).map_err(|error| error.to_string()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// Publishing an unchanged stream again makes the same bytes, which caches then keep.
-fn redated(manifest: Manifest, last: &Manifest) -> Result<Manifest, ManifestError> {
-    let redated = Manifest::new(
-        manifest.stream(),
-        last.created(),
-        manifest.tracks().to_vec(),
-        manifest.segments().to_vec(),
-    )?;
-    Ok(if redated == *last { redated } else { manifest })
+/// Publishing an unchanged stream again makes the same bytes, which caches then keep. A changed one is dated later, whatever
+/// the clock says: of two manifests viewers take the later.
+fn dated_after(manifest: Manifest, last: &Manifest) -> Manifest {
+    let redated = manifest.clone().dated(last.created());
+    if redated == *last {
+        return redated;
+    }
+    let created = manifest.created().max(last.created() + Duration::from_secs(1));
+    manifest.dated(created)
 }
 
 /// The media playlists of the source, each once, in the order of the master playlist.
@@ -271,7 +277,7 @@ fn media_playlists(source: &Source) -> Result<Vec<MediaPlaylist>, PublishError> 
     let master = source.playlist();
     let (base, playlist) = read_playlist(source, master, |fault| PublishError::Whole(Box::new(fault)))?;
     let references = match playlist {
-        Playlist::Media(references) => {
+        Playlist::Media(Media { segments: references, .. }) => {
             let path = relative_path(master.path(), master.path());
             return Ok(vec![MediaPlaylist { url: base, path, references }]);
         }
@@ -287,7 +293,7 @@ fn media_playlists(source: &Source) -> Result<Vec<MediaPlaylist>, PublishError> 
         }
         let path = relative_path(master.path(), url.path());
         match read_playlist(source, &url, at)? {
-            (base, Playlist::Media(references)) => {
+            (base, Playlist::Media(Media { segments: references, .. })) => {
                 playlists.push(MediaPlaylist { url: base, path, references })
             }
             (_, Playlist::Master(_)) => return Err(at(Fault::NotMedia { name: source.name(&url) })),

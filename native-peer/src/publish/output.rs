@@ -12,8 +12,8 @@ use tempfile::{Builder, NamedTempFile};
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {cause}", path.display())]
 pub struct OutputError {
-    path: PathBuf,
-    cause: io::Error,
+    pub(super) path: PathBuf,
+    pub(super) cause: io::Error,
 }
 
 /// Files that wait to be written, in the order in which they take their places.
@@ -37,7 +37,12 @@ impl Output {
         }
         let mut staged = Vec::with_capacity(self.files.len());
         for (path, bytes) in self.files {
-            let file = stage(&path, &bytes).map_err(|cause| OutputError { path: path.clone(), cause })?;
+            let file = stage(&path).and_then(|mut file| {
+                file.write_all(&bytes)?;
+                file.as_file().sync_all()?;
+                Ok(file)
+            });
+            let file = file.map_err(|cause| OutputError { path: path.clone(), cause })?;
             staged.push((path, file));
         }
         for (path, file) in staged {
@@ -47,15 +52,13 @@ impl Output {
     }
 }
 
-fn stage(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+/// A file beside its place, under a temporary name.
+pub(super) fn stage(path: &Path) -> io::Result<NamedTempFile> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(directory)?;
     let mut builder = Builder::new();
     // A web server has to read it: not the private mode of a temporary file, but what the umask leaves.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.prefix(".tabswarm-").tempfile_in(directory)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    Ok(file)
+    builder.prefix(".tabswarm-").tempfile_in(directory)
 }

@@ -1,7 +1,9 @@
 //! HLS playlists (RFC 8216), as far as the files behind them go: levels and renditions of a master playlist, segments and
 //! init segments of a media playlist, each with the line that names it.
 //!
-//! Left out, and so left to HTTP: keys, I-frame playlists, partial segments of low-latency streams.
+//! Left to HTTP: keys and partial segments of low-latency streams, which are only named, and I-frame playlists.
+
+use std::time::Duration;
 
 use quick_m3u8::{
     HlsLine, Reader,
@@ -19,6 +21,26 @@ pub struct Reference {
     pub uri: String,
     /// The bytes of the file that are meant; all without one.
     pub range: Option<ByteRange>,
+    /// How long a segment plays; nothing for other files.
+    pub duration: Duration,
+}
+
+impl Reference {
+    /// A file that is no segment.
+    pub(super) fn other(uri: &str) -> Self {
+        Self { line: 0, uri: uri.to_owned(), range: None, duration: Duration::ZERO }
+    }
+}
+
+/// A media playlist.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Media {
+    /// Segments, init segments among them.
+    pub segments: Vec<Reference>,
+    /// URIs of keys and partial segments.
+    pub others: Vec<String>,
+    /// Whether no segment will follow.
+    pub ended: bool,
 }
 
 /// What a playlist names.
@@ -26,8 +48,8 @@ pub struct Reference {
 pub enum Playlist {
     /// The media playlists of a master playlist, levels and renditions.
     Master(Vec<Reference>),
-    /// The segments of a media playlist, init segments among them.
-    Media(Vec<Reference>),
+    /// A media playlist.
+    Media(Media),
 }
 
 /// What is wrong with a line.
@@ -97,7 +119,7 @@ enum Announced {
 #[derive(Clone, Copy, Debug)]
 struct SegmentTags {
     line: usize,
-    has_duration: bool,
+    duration: Option<Duration>,
     range: Option<DecimalIntegerRange>,
     gap: bool,
 }
@@ -106,7 +128,7 @@ struct SegmentTags {
 struct Parser {
     announced: Option<Announced>,
     playlists: Vec<Reference>,
-    segments: Vec<Reference>,
+    media: Media,
     /// Where the segment before ended, if it was a byte range.
     previous: Option<(String, ByteRange)>,
 }
@@ -158,12 +180,12 @@ impl Parser {
 
     fn known_tag(&mut self, tag: &hls::Tag<'_>, line: usize) -> Result<(), LineFault> {
         match tag {
-            hls::Tag::Inf(_) => {
+            hls::Tag::Inf(tag) => {
                 let tags = self.segment_tags(line)?;
-                if tags.has_duration {
+                if tags.duration.is_some() {
                     return Err(LineFault::UriMissing);
                 }
-                tags.has_duration = true;
+                tags.duration = Some(Duration::try_from_secs_f64(tag.duration()).unwrap_or_default());
             }
             hls::Tag::Byterange(tag) => {
                 let range = DecimalIntegerRange { length: tag.length(), offset: tag.offset() };
@@ -178,7 +200,7 @@ impl Parser {
     }
 
     fn segment_tags(&mut self, line: usize) -> Result<&mut SegmentTags, LineFault> {
-        let none = SegmentTags { line, has_duration: false, range: None, gap: false };
+        let none = SegmentTags { line, duration: None, range: None, gap: false };
         match self.announced.get_or_insert(Announced::Segment(none)) {
             Announced::Level { .. } => Err(LineFault::Mixed),
             Announced::Segment(tags) => Ok(tags),
@@ -194,6 +216,14 @@ impl Parser {
             "-X-SKIP" => Err(LineFault::Unsupported { tag: "#EXT-X-SKIP" }),
             "-X-MAP" => self.init_segment(tag, line),
             "-X-MEDIA" => self.rendition(tag, line),
+            "-X-KEY" | "-X-PART" => {
+                self.media.others.extend(quoted(tag, "URI").ok().flatten().map(str::to_owned));
+                Ok(())
+            }
+            "-X-ENDLIST" => {
+                self.media.ended = true;
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -209,14 +239,16 @@ impl Parser {
                 Some(byte_range(range.offset.unwrap_or(0), range.length)?)
             }
         };
-        self.segments.push(Reference { line, uri: uri.to_owned(), range });
+        let duration = Duration::ZERO;
+        self.media.segments.push(Reference { line, uri: uri.to_owned(), range, duration });
         Ok(())
     }
 
     fn rendition(&mut self, tag: &UnknownTag<'_>, line: usize) -> Result<(), LineFault> {
         // A rendition without a URI is in the level's own segments.
         if let Some(uri) = quoted(tag, "URI")? {
-            self.playlists.push(Reference { line, uri: uri.to_owned(), range: None });
+            let duration = Duration::ZERO;
+            self.playlists.push(Reference { line, uri: uri.to_owned(), range: None, duration });
         }
         Ok(())
     }
@@ -226,18 +258,18 @@ impl Parser {
         if uri.is_empty() {
             return Ok(());
         }
-        let reference = |range| Reference { line, uri: uri.to_owned(), range };
+        let reference = |range, duration| Reference { line, uri: uri.to_owned(), range, duration };
         match self.announced.take() {
             Some(Announced::Level { .. }) => {
-                self.playlists.push(reference(None));
+                self.playlists.push(reference(None, Duration::ZERO));
                 Ok(())
             }
-            Some(Announced::Segment(tags)) if tags.has_duration => {
-                let range = tags.range.map(|range| self.segment_range(uri, range)).transpose()?;
+            Some(Announced::Segment(SegmentTags { duration: Some(duration), range, gap, .. })) => {
+                let range = range.map(|range| self.segment_range(uri, range)).transpose()?;
                 self.previous = range.map(|range| (uri.to_owned(), range));
                 // Nobody can load a gap.
-                if !tags.gap {
-                    self.segments.push(reference(range));
+                if !gap {
+                    self.media.segments.push(reference(range, duration));
                 }
                 Ok(())
             }
@@ -261,11 +293,11 @@ impl Parser {
             return Err(PlaylistError { line, fault: LineFault::UriMissing });
         }
         let at_end = |fault| PlaylistError { line: lines, fault };
-        match (self.playlists.is_empty(), self.segments.is_empty()) {
+        match (self.playlists.is_empty(), self.media.segments.is_empty()) {
             (true, true) => Err(at_end(LineFault::NothingNamed)),
             (false, false) => Err(at_end(LineFault::Mixed)),
             (false, true) => Ok(Playlist::Master(self.playlists)),
-            (true, false) => Ok(Playlist::Media(self.segments)),
+            (true, false) => Ok(Playlist::Media(self.media)),
         }
     }
 }
@@ -297,7 +329,11 @@ mod tests {
 
     fn reference(line: usize, uri: &str, range: Option<(u64, u64)>) -> Reference {
         let range = range.map(|(start, end)| ByteRange::new(start, end).unwrap());
-        Reference { line, uri: uri.to_owned(), range }
+        Reference { line, uri: uri.to_owned(), range, duration: Duration::ZERO }
+    }
+
+    fn segment(line: usize, uri: &str, range: Option<(u64, u64)>) -> Reference {
+        Reference { duration: Duration::from_secs(4), ..reference(line, uri, range) }
     }
 
     #[test]
@@ -345,10 +381,29 @@ mod tests {
         ]);
         let expected = vec![
             reference(3, "all.mp4", Some((0, 700))),
-            reference(6, "all.mp4", Some((700, 1700))),
-            reference(9, "all.mp4", Some((1700, 2200))),
-            reference(15, "whole.ts", None),
+            segment(6, "all.mp4", Some((700, 1700))),
+            segment(9, "all.mp4", Some((1700, 2200))),
+            segment(15, "whole.ts", None),
         ];
+        let expected = Media { segments: expected, ended: true, ..Media::default() };
+        assert_eq!(playlist, Ok(Playlist::Media(expected)));
+    }
+
+    #[test]
+    fn a_live_playlist_has_no_end_and_names_its_parts_and_keys() {
+        let playlist = lines(&[
+            "#EXTM3U",
+            "#EXT-X-PART-INF:PART-TARGET=1",
+            r#"#EXT-X-KEY:METHOD=AES-128,URI="key.bin""#,
+            "#EXTINF:4,",
+            "7.m4s",
+            r#"#EXT-X-PART:DURATION=1,URI="8.0.m4s",INDEPENDENT=YES"#,
+            r#"#EXT-X-PART:DURATION=1,URI="8.1.m4s""#,
+            r#"#EXT-X-PRELOAD-HINT:TYPE=PART,URI="8.2.m4s""#,
+            "#EXT-X-KEY:METHOD=NONE",
+        ]);
+        let others = ["key.bin", "8.0.m4s", "8.1.m4s"].map(str::to_owned).to_vec();
+        let expected = Media { segments: vec![segment(5, "7.m4s", None)], others, ended: false };
         assert_eq!(playlist, Ok(Playlist::Media(expected)));
     }
 

@@ -7,14 +7,12 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use tabswarm_core::content::{Manifest, relative_path};
 
-use super::{
-    MediaPlaylist,
-    source::{self, Source},
-};
+use super::source::{self, Source};
 
 /// How the name of a file with group lists ends.
 pub const SIDECAR_SUFFIX: &str = ".groups";
@@ -42,11 +40,15 @@ pub struct SidecarPlace {
 impl SidecarPlace {
     /// The place of each playlist: beside the playlist, or beside the manifest for one that lies elsewhere or shares its
     /// path with another.
-    pub fn of_all(source: &Source, stream: &str, playlists: &[MediaPlaylist]) -> Vec<Self> {
+    pub fn of_all<'a>(
+        source: &Source,
+        stream: &str,
+        playlists: impl IntoIterator<Item = &'a String>,
+    ) -> Vec<Self> {
         let stream = digits(stream.as_bytes(), STREAM_DIGITS);
         let mut taken = BTreeSet::new();
-        let places = playlists.iter().enumerate().map(|(index, playlist)| {
-            let path = format!("{}.{stream}-", playlist.path);
+        let places = playlists.into_iter().enumerate().map(|(index, playlist)| {
+            let path = format!("{playlist}.{stream}-");
             if let Some(file) = source::decoded_path(&path).filter(|file| taken.insert(file.clone())) {
                 return Self { path, file };
             }
@@ -65,8 +67,9 @@ impl SidecarPlace {
         (format!("{}{end}", self.path), file.into())
     }
 
-    /// Removes the files at this place that neither manifest names. One that stays only takes room.
-    pub fn prune(&self, root: &Path, manifests: [&Manifest; 2]) {
+    /// Removes the files at this place that neither manifest names and that are older than `age`. One that stays only takes
+    /// room.
+    pub fn prune(&self, root: &Path, manifests: [&Manifest; 2], age: Duration) {
         let place = root.join(&self.file);
         let (Some(directory), Some(start)) =
             (place.parent(), place.file_name().and_then(|name| name.to_str()))
@@ -79,11 +82,17 @@ impl SidecarPlace {
             let Some(hash) = hash.filter(|hash| is_hash(hash)) else { continue };
             let path = format!("{}{hash}{SIDECAR_SUFFIX}", self.path);
             let mut tracks = manifests.iter().flat_map(|manifest| manifest.tracks());
-            if !tracks.any(|track| track.sidecar() == path) {
+            if !tracks.any(|track| track.sidecar() == path) && is_older(&entry, age) {
                 let _ = fs::remove_file(entry.path());
             }
         }
     }
+}
+
+/// Whether a file was written so long ago. One from the future was not.
+fn is_older(file: &fs::DirEntry, age: Duration) -> bool {
+    let written = file.metadata().and_then(|metadata| metadata.modified());
+    age.is_zero() || written.is_ok_and(|at| at.elapsed().is_ok_and(|passed| passed > age))
 }
 
 fn is_hash(text: &str) -> bool {

@@ -175,6 +175,13 @@ impl Source {
     }
 
     /// Path of a local file from the playlist's directory.
+    pub fn local(&self, url: &Url) -> Result<PathBuf, SourceError> {
+        if self.directory.is_none() || url.host_str() != Some(LOCAL_HOST) {
+            return Err(SourceError::Outside { path: url.to_string() });
+        }
+        self.relative(url)
+    }
+
     fn relative(&self, url: &Url) -> Result<PathBuf, SourceError> {
         // The path of the playlist that was given on the command line may have any file name as a URL.
         let playlist = self.playlist.path();

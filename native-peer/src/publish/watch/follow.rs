@@ -1,0 +1,316 @@
+//! One look at the playlists: what they name is taken when it is complete.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use tabswarm_core::content::{SegmentKey, relative_path};
+use url::Url;
+
+use super::{
+    Pass, Stage, Watch,
+    files::{Print, Taken},
+    ledger::Known,
+};
+use crate::publish::{
+    PublishError, line_error,
+    playlist::{self, Media, Playlist, Reference},
+    source::Source,
+};
+
+/// How many of the newest segments of an unchanged playlist are looked at.
+const RECENT: usize = 3;
+/// Least time that a playlist waits for a segment that is not there.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A media playlist.
+pub(super) struct Followed {
+    /// Path in the manifest.
+    pub(super) path: String,
+    /// Under the stream's directory.
+    pub(super) file: PathBuf,
+    /// The master playlist names it.
+    pub(super) named: bool,
+    /// No segment will follow.
+    pub(super) ended: bool,
+    /// Text at the last look, and what its files were like.
+    seen: (Vec<u8>, Vec<Option<Print>>),
+    /// Text whose segments are known; empty before the first.
+    pub(super) taken: Vec<u8>,
+    /// Text that viewers can load.
+    pub(super) published: Vec<u8>,
+    /// Since when a text waits for its segments.
+    waiting: Option<Instant>,
+    /// The longest segment.
+    pub(super) longest: Duration,
+    /// The longest that the playlist was.
+    total: Duration,
+}
+
+impl Followed {
+    pub(super) fn new(path: String) -> Self {
+        let (seen, taken, published) = Default::default();
+        let (longest, total) = (Duration::ZERO, Duration::ZERO);
+        let (file, named, ended, waiting) = (PathBuf::new(), false, false, None);
+        Self { path, file, named, ended, seen, taken, published, waiting, longest, total }
+    }
+}
+
+/// A file that a playlist names.
+struct Named<'a> {
+    reference: &'a Reference,
+    key: SegmentKey,
+    file: PathBuf,
+    print: Option<Print>,
+    /// It is to be checked by viewers.
+    is_segment: bool,
+}
+
+impl Watch<'_> {
+    /// Looks at every playlist.
+    pub(super) fn follow(
+        &mut self,
+        stage: &mut Stage,
+        pass: &mut Pass,
+        now: Instant,
+    ) -> Result<(), PublishError> {
+        self.expire(stage, now);
+        for (place, url) in self.playlists(stage, pass) {
+            let file = self.tracks[place].file.clone();
+            let text = match stage.files.playlist(&file) {
+                Ok(Some(text)) => text,
+                Ok(None) => continue,
+                Err(fault) => {
+                    pass.problems.push(fault.to_string());
+                    continue;
+                }
+            };
+            match playlist::parse(&text) {
+                Ok(Playlist::Media(media)) => self.media(stage, pass, (place, &url), &text, &media, now)?,
+                Ok(Playlist::Master(_)) => {
+                    pass.problems.push(format!("{} is a master playlist", stage.source.name(&url)));
+                }
+                Err(error) => {
+                    let error = line_error(stage.source.name(&url), error.line, error.fault.into());
+                    pass.problems.push(error.to_string());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what left its playlist long ago. First of all, for it may be the room that others need.
+    fn expire(&mut self, stage: &mut Stage, now: Instant) {
+        for (place, track) in self.tracks.iter_mut().enumerate().filter(|(_, track)| !track.named) {
+            track.taken.clear();
+            self.ledger.leave(place, u64::MAX, now);
+        }
+        // A segment stays as long after it left as the playlist plays (RFC 8216 §6.2.2).
+        let (tracks, grace) = (&self.tracks, self.options.grace);
+        let playlist =
+            |track: usize| tracks.get(track).map_or(Duration::ZERO, |track| track.total + track.longest);
+        for file in self.ledger.expire(|track| grace.max(playlist(track)), now) {
+            stage.files.remove(&file);
+            self.changed = true;
+        }
+    }
+
+    /// The media playlists that there are now, with their places.
+    fn playlists(&mut self, stage: &Stage, pass: &mut Pass) -> Vec<(usize, Url)> {
+        let master = stage.source.playlist().clone();
+        let text = match stage.files.playlist(stage.source.file_name().as_ref()) {
+            Ok(Some(text)) => text,
+            Ok(None) => return self.known_playlists(&master),
+            Err(fault) => {
+                pass.problems.push(fault.to_string());
+                return self.known_playlists(&master);
+            }
+        };
+        let references = match playlist::parse(&text) {
+            Ok(Playlist::Media(_)) => {
+                let place =
+                    self.place(relative_path(master.path(), master.path()), stage.source.file_name().into());
+                self.tracks[place].named = true;
+                return vec![(place, master)];
+            }
+            Ok(Playlist::Master(references)) => references,
+            Err(error) => {
+                let error = line_error(stage.source.name(&master), error.line, error.fault.into());
+                pass.problems.push(error.to_string());
+                return self.known_playlists(&master);
+            }
+        };
+        if self.master.taken == text {
+            return self.known_playlists(&master);
+        }
+        if std::mem::replace(&mut self.master.seen, text.clone()) != text {
+            pass.unsettled = true;
+            return self.known_playlists(&master);
+        }
+        self.master.taken = text;
+        self.changed = true;
+        self.tracks.iter_mut().for_each(|track| track.named = false);
+        for reference in references {
+            let local =
+                Source::resolve(&master, &reference.uri).and_then(|url| Ok((stage.source.local(&url)?, url)));
+            match local {
+                Ok((file, url)) => {
+                    let place = self.place(relative_path(master.path(), url.path()), file);
+                    self.tracks[place].named = true;
+                }
+                Err(error) => pass.problems.push(format!("{error}: left to HTTP")),
+            }
+        }
+        self.known_playlists(&master)
+    }
+
+    fn known_playlists(&self, master: &Url) -> Vec<(usize, Url)> {
+        let named = self.tracks.iter().enumerate().filter(|(_, track)| track.named);
+        named.filter_map(|(place, track)| Some((place, Source::resolve(master, &track.path).ok()?))).collect()
+    }
+
+    fn place(&mut self, path: String, file: PathBuf) -> usize {
+        let known = self.tracks.iter().position(|track| track.path == path);
+        let place = known.unwrap_or_else(|| {
+            self.tracks.push(Followed::new(path));
+            self.tracks.len() - 1
+        });
+        self.tracks[place].file = file;
+        place
+    }
+
+    /// Takes what a media playlist names.
+    fn media(
+        &mut self,
+        stage: &mut Stage,
+        pass: &mut Pass,
+        (place, url): (usize, &Url),
+        text: &[u8],
+        media: &Media,
+        now: Instant,
+    ) -> Result<(), PublishError> {
+        let unchanged = self.tracks[place].taken == text;
+        let recent = media.segments.len().saturating_sub(if unchanged { RECENT } else { usize::MAX });
+        let mut named = self.named(stage, pass, url, &media.segments[recent..], true);
+        let others: Vec<Reference> = media.others.iter().map(|uri| Reference::other(uri)).collect();
+        if stage.files.copies() && !unchanged {
+            named.extend(self.named(stage, pass, url, &others, false));
+        }
+        let known = |named: &Named| self.is_known(named);
+        if unchanged && named.iter().all(known) {
+            return Ok(());
+        }
+        let prints =
+            named.iter().map(|named| named.print.filter(|_| named.reference.range.is_none())).collect();
+        let seen = (text.to_vec(), prints);
+        if self.tracks[place].seen != seen {
+            self.tracks[place].seen = seen;
+            pass.unsettled = true;
+            return Ok(());
+        }
+        let mut missing = None;
+        for named in &named {
+            if !self.take(stage, place, named)? {
+                missing = missing.or(Some(named.file.clone()));
+            }
+        }
+        let track = &mut self.tracks[place];
+        let durations = || media.segments.iter().map(|segment| segment.duration);
+        track.longest = durations().max().unwrap_or_default();
+        track.total = track.total.max(durations().sum());
+        if let Some(missing) = missing {
+            let since = *track.waiting.get_or_insert(now);
+            pass.problems.push(format!("{} is not there, or not complete", stage.files.name(&missing)));
+            if now < since + track.longest.max(LEAST_PATIENCE) {
+                return Ok(());
+            }
+        }
+        track.waiting = None;
+        track.taken = text.to_vec();
+        track.ended = media.ended;
+        self.changed = true;
+        if !unchanged {
+            self.reading += 1;
+            named
+                .iter()
+                .enumerate()
+                .for_each(|(index, named)| self.ledger.name(&named.key, (self.reading, index)));
+            self.ledger.leave(place, self.reading, now);
+        }
+        Ok(())
+    }
+
+    /// What a playlist's references stand for here. Others are left to HTTP.
+    fn named<'r>(
+        &mut self,
+        stage: &mut Stage,
+        pass: &mut Pass,
+        url: &Url,
+        references: &'r [Reference],
+        is_segment: bool,
+    ) -> Vec<Named<'r>> {
+        let master = stage.source.playlist().clone();
+        let mut named = Vec::with_capacity(references.len());
+        for reference in references {
+            let found =
+                Source::resolve(url, &reference.uri).and_then(|url| Ok((stage.source.local(&url)?, url)));
+            let (file, url) = match found {
+                Ok(found) => found,
+                Err(error) => {
+                    pass.problems.push(format!("{error}: left to HTTP"));
+                    continue;
+                }
+            };
+            match SegmentKey::new(relative_path(master.path(), url.path()), reference.range) {
+                Ok(key) => {
+                    let print = stage.files.print(&file);
+                    let new = |print| stage.files.is_new(&file, print);
+                    if reference.range.is_some() && print.is_some_and(new) {
+                        self.ledger.forget(&file);
+                        self.changed = true;
+                    }
+                    named.push(Named { reference, key, file, print, is_segment });
+                }
+                Err(error) => {
+                    pass.problems.push(format!("{}: {error}: left to HTTP", stage.source.name(&url)))
+                }
+            }
+        }
+        named
+    }
+
+    /// Whether what lies there now was taken before.
+    fn is_known(&self, named: &Named<'_>) -> bool {
+        self.ledger.get(&named.key).is_some_and(|known| {
+            let same = named.reference.range.is_some() || known.print == named.print;
+            known.print.is_some() && same && (known.is_segment || !named.is_segment)
+        })
+    }
+
+    /// Takes a file; `false` if it is not complete yet.
+    fn take(&mut self, stage: &mut Stage, track: usize, named: &Named<'_>) -> Result<bool, PublishError> {
+        if self.is_known(named) {
+            return Ok(true);
+        }
+        let taken = match named.reference.range {
+            Some(range) => stage.files.take_range(&named.file, range)?,
+            None => stage.files.take_whole(&named.file)?,
+        };
+        // A partial segment or key may go as it came.
+        let Taken::Whole(list) = taken else { return Ok(!named.is_segment) };
+        let known = Known {
+            track,
+            file: named.file.clone(),
+            print: named.print,
+            list: list.filter(|_| named.is_segment),
+            is_segment: named.is_segment,
+            duration: named.reference.duration,
+            order: (self.reading, usize::MAX),
+            left: None,
+        };
+        self.ledger.insert(named.key.clone(), known);
+        self.changed = true;
+        Ok(true)
+    }
+}
