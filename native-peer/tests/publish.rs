@@ -6,9 +6,11 @@ mod support;
 
 use std::{fs, path::Path};
 
-use support::{HIGH, LOW, MASTER, fail, sample, sidecars, stream, succeed, tree, write};
+use support::{
+    HIGH, LOW, MASTER, assert_verifies, fail, manifest, sample, sidecars, stream, succeed, tree, write,
+};
 use tabswarm_core::{
-    content::{GROUP_LEN, GroupList, Manifest, ManifestError, SegmentKey, Trust},
+    content::{Manifest, ManifestError, SegmentKey, Trust},
     identity::{Identity, PublicKey},
     units::ByteRange,
 };
@@ -19,25 +21,6 @@ fn key(path: &str) -> SegmentKey {
 
 fn range_key(path: &str, start: u64, end: u64) -> SegmentKey {
     SegmentKey::new(path, ByteRange::new(start, end)).unwrap()
-}
-
-fn manifest(file: &Path) -> Manifest {
-    Manifest::decode(&fs::read(file).unwrap(), &Trust::Origin).unwrap()
-}
-
-/// Checks an entry against the bytes a viewer would get: length, root, and every group by the sidecar.
-#[track_caller]
-fn assert_verifies(root: &Path, manifest: &Manifest, key: &SegmentKey, bytes: &[u8]) {
-    let entry = manifest.lookup(key).unwrap_or_else(|| panic!("{key:?} is not in the manifest"));
-    assert_eq!(entry.len().bytes(), bytes.len() as u64);
-    assert_eq!(entry.root().as_bytes(), blake3::hash(bytes).as_bytes());
-    let sidecar = fs::read(root.join(manifest.track_of(entry).unwrap().sidecar())).unwrap();
-    let list =
-        entry.list_range().map_or(&[][..], |range| &sidecar[range.start() as usize..range.end() as usize]);
-    let list = GroupList::from_sidecar(entry, list).unwrap();
-    for (index, group) in entry.len().all_groups().iter().zip(bytes.chunks(GROUP_LEN as usize)) {
-        assert!(list.check(index, group), "{key:?} {index:?}");
-    }
 }
 
 #[test]

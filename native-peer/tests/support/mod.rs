@@ -14,6 +14,7 @@ use std::{
     thread,
 };
 
+use tabswarm_core::content::{GROUP_LEN, GroupList, Manifest, SegmentKey, Trust};
 use tempfile::TempDir;
 
 /// Bytes that differ by seed and by place.
@@ -82,6 +83,26 @@ pub fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 pub fn sidecars(root: &Path, playlist: &str) -> Vec<String> {
     let names = tree(root).into_keys().map(|path| path.display().to_string());
     names.filter(|name| name.starts_with(playlist) && name.ends_with(".groups")).collect()
+}
+
+/// A manifest that anybody may have signed.
+pub fn manifest(file: &Path) -> Manifest {
+    Manifest::decode(&fs::read(file).unwrap(), &Trust::Origin).unwrap()
+}
+
+/// Checks an entry against the bytes a viewer would get: length, root, and every group by the sidecar.
+#[track_caller]
+pub fn assert_verifies(root: &Path, manifest: &Manifest, key: &SegmentKey, bytes: &[u8]) {
+    let entry = manifest.lookup(key).unwrap_or_else(|| panic!("{key:?} is not in the manifest"));
+    assert_eq!(entry.len().bytes(), bytes.len() as u64);
+    assert_eq!(entry.root().as_bytes(), blake3::hash(bytes).as_bytes());
+    let sidecar = fs::read(root.join(manifest.track_of(entry).unwrap().sidecar())).unwrap();
+    let list =
+        entry.list_range().map_or(&[][..], |range| &sidecar[range.start() as usize..range.end() as usize]);
+    let list = GroupList::from_sidecar(entry, list).unwrap();
+    for (index, group) in entry.len().all_groups().iter().zip(bytes.chunks(GROUP_LEN as usize)) {
+        assert!(list.check(index, group), "{key:?} {index:?}");
+    }
 }
 
 /// Runs the command in a directory.

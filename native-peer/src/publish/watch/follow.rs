@@ -24,6 +24,9 @@ const RECENT: usize = 3;
 /// Least time that a playlist waits for a segment that is not there.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 
+/// A playlist that has not changed for so long, and the length of three segments, is told.
+const SILENCE: Duration = Duration::from_secs(10);
+
 /// A media playlist.
 pub(super) struct Followed {
     /// Path in the manifest.
@@ -42,6 +45,8 @@ pub(super) struct Followed {
     pub(super) published: Vec<u8>,
     /// Since when a text waits for its segments.
     waiting: Option<Instant>,
+    /// When the text was last another than before.
+    changed: Option<Instant>,
     /// The longest segment.
     pub(super) longest: Duration,
     /// The longest that the playlist was.
@@ -52,8 +57,20 @@ impl Followed {
     pub(super) fn new(path: String) -> Self {
         let (seen, taken, published) = Default::default();
         let (longest, total) = (Duration::ZERO, Duration::ZERO);
-        let (file, named, ended, waiting) = (PathBuf::new(), false, false, None);
-        Self { path, file, named, ended, seen, taken, published, waiting, longest, total }
+        let (file, named, ended) = (PathBuf::new(), false, false);
+        Self {
+            path,
+            file,
+            named,
+            ended,
+            seen,
+            taken,
+            published,
+            waiting: None,
+            changed: None,
+            longest,
+            total,
+        }
     }
 }
 
@@ -76,7 +93,7 @@ impl Watch<'_> {
         now: Instant,
     ) -> Result<(), PublishError> {
         self.expire(stage, now);
-        for (place, url) in self.playlists(stage, pass) {
+        for (place, url) in self.playlists(stage, pass, now) {
             let file = self.tracks[place].file.clone();
             let text = match stage.files.playlist(&file) {
                 Ok(Some(text)) => text,
@@ -102,10 +119,6 @@ impl Watch<'_> {
 
     /// Removes what left its playlist long ago. First of all, for it may be the room that others need.
     fn expire(&mut self, stage: &mut Stage, now: Instant) {
-        for (place, track) in self.tracks.iter_mut().enumerate().filter(|(_, track)| !track.named) {
-            track.taken.clear();
-            self.ledger.leave(place, u64::MAX, now);
-        }
         // A segment stays as long after it left as the playlist plays (RFC 8216 §6.2.2).
         let (tracks, grace) = (&self.tracks, self.options.grace);
         let playlist =
@@ -117,7 +130,7 @@ impl Watch<'_> {
     }
 
     /// The media playlists that there are now, with their places.
-    fn playlists(&mut self, stage: &Stage, pass: &mut Pass) -> Vec<(usize, Url)> {
+    fn playlists(&mut self, stage: &Stage, pass: &mut Pass, now: Instant) -> Vec<(usize, Url)> {
         let master = stage.source.playlist().clone();
         let text = match stage.files.playlist(stage.source.file_name().as_ref()) {
             Ok(Some(text)) => text,
@@ -162,6 +175,10 @@ impl Watch<'_> {
                 Err(error) => pass.problems.push(format!("{error}: left to HTTP")),
             }
         }
+        for (place, track) in self.tracks.iter_mut().enumerate().filter(|(_, track)| !track.named) {
+            track.taken.clear();
+            self.ledger.leave(place, u64::MAX, now);
+        }
         self.known_playlists(&master)
     }
 
@@ -199,6 +216,13 @@ impl Watch<'_> {
         }
         let known = |named: &Named| self.is_known(named);
         if unchanged && named.iter().all(known) {
+            let track = &self.tracks[place];
+            if !track.ended
+                && track.changed.is_some_and(|changed| now > changed + SILENCE.max(track.longest * 3))
+            {
+                let name = stage.source.name(url);
+                pass.problems.push(format!("{name} does not change any more: the packager may be gone"));
+            }
             return Ok(());
         }
         let prints =
@@ -227,6 +251,9 @@ impl Watch<'_> {
             }
         }
         track.waiting = None;
+        if !unchanged {
+            track.changed = Some(now);
+        }
         track.taken = text.to_vec();
         track.ended = media.ended;
         self.changed = true;
