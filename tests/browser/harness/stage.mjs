@@ -43,15 +43,16 @@ export class Stage {
    * @param {import('node:test').TestContext} t
    * @param {import('playwright-core').Browser} browser
    * @param {Roots} roots
-   * @param {(dir: string) => void} [fill] writes the stream, `master.m3u8` at its top; default: the sample
+   * @param {(dir: string) => unknown} [fill] writes the stream, `master.m3u8` at its top; default: the sample
+   * @param {typeof publish} [sign] writes its manifest
    */
-  static async open(t, browser, roots, fill = copySample) {
+  static async open(t, browser, roots, fill = copySample, sign = publish) {
     const dir = temporaryDir(t);
     const media = join(dir, 'media');
-    fill(media);
+    await fill(media);
     const keyFile = join(dir, 'key');
     const stream = `${MEDIA}master.m3u8`;
-    const publisherKey = roots === 'attested' ? undefined : await publish(media, roots, { stream, keyFile });
+    const publisherKey = roots === 'attested' ? undefined : await sign(media, roots, { stream, keyFile });
     const origin = await Origin.start({ [MEDIA]: media });
     const attest = roots === 'attested' ? ['--attest-origin', origin.url(), '--allow-private-origin'] : [];
     const service = await Service.start(['serve', '--state-dir', join(dir, 'state'), ...attest]);

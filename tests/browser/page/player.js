@@ -128,9 +128,16 @@ async function start(config) {
   await video.play();
 }
 
+/** Milliseconds from the recording of what is shown to now, in a stream that says when it was recorded. */
+function latencyMs() {
+  const shown = hls?.playingDate?.getTime();
+  return shown === undefined ? null : Date.now() - shown;
+}
+
 async function report() {
   return {
     done,
+    latencyMs: latencyMs(),
     startMs,
     stalls,
     position: video.currentTime,
