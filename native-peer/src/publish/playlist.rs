@@ -12,6 +12,9 @@ use quick_m3u8::{
 };
 use tabswarm_core::units::ByteRange;
 
+/// What plays longer than this counts as this long.
+const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
+
 /// A file that a playlist names.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Reference {
@@ -185,7 +188,8 @@ impl Parser {
                 if tags.duration.is_some() {
                     return Err(LineFault::UriMissing);
                 }
-                tags.duration = Some(Duration::try_from_secs_f64(tag.duration()).unwrap_or_default());
+                let duration = Duration::try_from_secs_f64(tag.duration()).unwrap_or_default();
+                tags.duration = Some(duration.min(MAX_DURATION));
             }
             hls::Tag::Byterange(tag) => {
                 let range = DecimalIntegerRange { length: tag.length(), offset: tag.offset() };

@@ -1,7 +1,7 @@
 //! One look at the playlists: what they name is taken when it is complete.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -71,6 +71,23 @@ impl Followed {
             longest,
             total,
         }
+    }
+
+    /// Whether it should have changed by now.
+    fn is_silent(&self, now: Instant) -> bool {
+        let patience = SILENCE.max(self.longest * 3);
+        !self.ended && self.changed.is_some_and(|changed| now > changed + patience)
+    }
+
+    /// Whether a text goes on waiting for its segments.
+    fn waits(&mut self, now: Instant) -> bool {
+        now < *self.waiting.get_or_insert(now) + self.longest.max(LEAST_PATIENCE)
+    }
+
+    fn measure(&mut self, media: &Media) {
+        let durations = || media.segments.iter().map(|segment| segment.duration);
+        self.longest = durations().max().unwrap_or_default();
+        self.total = self.total.max(durations().sum());
     }
 }
 
@@ -214,58 +231,55 @@ impl Watch<'_> {
         if stage.files.copies() && !unchanged {
             named.extend(self.named(stage, pass, url, &others, false));
         }
-        let known = |named: &Named| self.is_known(named);
-        if unchanged && named.iter().all(known) {
-            let track = &self.tracks[place];
-            if !track.ended
-                && track.changed.is_some_and(|changed| now > changed + SILENCE.max(track.longest * 3))
-            {
+        if unchanged && named.iter().all(|named| self.is_known(named)) {
+            if self.tracks[place].is_silent(now) {
                 let name = stage.source.name(url);
                 pass.problems.push(format!("{name} does not change any more: the packager may be gone"));
             }
             return Ok(());
         }
-        let prints =
-            named.iter().map(|named| named.print.filter(|_| named.reference.range.is_none())).collect();
-        let seen = (text.to_vec(), prints);
+        let prints = named.iter().map(|named| named.print.filter(|_| named.reference.range.is_none()));
+        let seen = (text.to_vec(), prints.collect());
         if self.tracks[place].seen != seen {
             self.tracks[place].seen = seen;
             pass.unsettled = true;
             return Ok(());
         }
-        let mut missing = None;
-        for named in &named {
-            if !self.take(stage, place, named)? {
-                missing = missing.or(Some(named.file.clone()));
-            }
-        }
+        let missing = self.take_all(stage, place, &named)?;
         let track = &mut self.tracks[place];
-        let durations = || media.segments.iter().map(|segment| segment.duration);
-        track.longest = durations().max().unwrap_or_default();
-        track.total = track.total.max(durations().sum());
+        track.measure(media);
         if let Some(missing) = missing {
-            let since = *track.waiting.get_or_insert(now);
-            pass.problems.push(format!("{} is not there, or not complete", stage.files.name(&missing)));
-            if now < since + track.longest.max(LEAST_PATIENCE) {
+            pass.problems.push(format!("{} is not there, or not complete", stage.files.name(missing)));
+            if track.waits(now) {
                 return Ok(());
             }
         }
         track.waiting = None;
-        if !unchanged {
-            track.changed = Some(now);
-        }
-        track.taken = text.to_vec();
-        track.ended = media.ended;
         self.changed = true;
         if !unchanged {
+            (track.taken, track.changed, track.ended) = (text.to_vec(), Some(now), media.ended);
             self.reading += 1;
-            named
-                .iter()
-                .enumerate()
-                .for_each(|(index, named)| self.ledger.name(&named.key, (self.reading, index)));
+            let keys = named.iter().map(|named| &named.key).enumerate();
+            keys.for_each(|(index, key)| self.ledger.name(key, (self.reading, index)));
             self.ledger.leave(place, self.reading, now);
         }
         Ok(())
+    }
+
+    /// Takes all that is complete; the first file that is not.
+    fn take_all<'n>(
+        &mut self,
+        stage: &mut Stage,
+        track: usize,
+        named: &'n [Named<'_>],
+    ) -> Result<Option<&'n Path>, PublishError> {
+        let mut missing = None;
+        for named in named {
+            if !self.take(stage, track, named)? {
+                missing = missing.or(Some(named.file.as_path()));
+            }
+        }
+        Ok(missing)
     }
 
     /// What a playlist's references stand for here. Others are left to HTTP.
