@@ -10,7 +10,7 @@ use tabswarm_core::{
 };
 use tabswarm_tests::sim::{
     CatalogSpec, Fault, FaultKind, HostId, Leave, NetworkSpec, Report, RootsMode, Scenario, Tamper, Viewer,
-    seed_or,
+    ViewerReport, seed_or,
 };
 
 const fn secs(secs: u64) -> Duration {
@@ -76,6 +76,23 @@ fn a_live_crowd_with_good_uplinks_costs_the_origin_few_copies_whatever_its_size(
 fn a_live_crowd_of_homes_plays_without_a_stall() {
     let report = Scenario::crowd(seed_or(1), 40, secs(80)).run();
     assert_eq!((report.stalls(), report.wrong()), (0, 0), "{report}");
+}
+
+#[test]
+fn a_live_crowd_whose_manifest_is_published_as_it_goes_asks_for_it_once_a_segment() {
+    let mut scenario = Scenario::crowd(seed_or(1), 40, secs(80));
+    scenario.catalog.publishes = true;
+    for viewer in &mut scenario.viewers {
+        viewer.up = None;
+    }
+    let report = scenario.run();
+    assert_eq!((report.stalls(), report.wrong()), (0, 0), "{report}");
+    assert!(settled_copies(&report) <= 3.0, "{} copies: {report}", settled_copies(&report));
+    let sum = |of: fn(&ViewerReport) -> usize| report.viewers.values().map(of).sum::<usize>() as f64;
+    let manifests = sum(|viewer| viewer.manifests.len());
+    let segments = sum(|viewer| (viewer.verified + viewer.origin_whole) as usize);
+    assert!(manifests <= 1.2 * segments, "{manifests} manifests for {segments} segments");
+    assert!(sum(|viewer| viewer.origin_whole as usize) <= 0.01 * segments, "{report}");
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! `tabswarm publish --watch`: what viewers can load while a packager writes.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod support;
 
 use std::fs;

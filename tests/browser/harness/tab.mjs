@@ -62,6 +62,14 @@ export class Tab {
   }
 
   /**
+   * Makes the player, for a `start` that follows.
+   * @param {object} config
+   */
+  async prepare(config) {
+    await this.page.evaluate((given) => /** @type {any} */ (globalThis).testPlayer.prepare(given), config);
+  }
+
+  /**
    * Starts playing; see `PlayerConfig` in page/player.js.
    * @param {object} config
    */

@@ -31,6 +31,7 @@ let hls;
 let swarm = null;
 let done = false;
 let waiting = false;
+let beganMs = 0;
 /** @type {number | null} */
 let startMs = null;
 /** @type {{ atMs: number, position: number, buffered: string }[]} */
@@ -70,9 +71,8 @@ function watchSwarm() {
 }
 
 function watchVideo(/** @type {number | undefined} */ stopAt) {
-  const began = performance.now();
   video.addEventListener('playing', () => {
-    startMs ??= performance.now() - began;
+    startMs ??= performance.now() - beganMs;
     waiting = false;
   });
   video.addEventListener('waiting', () => {
@@ -109,8 +109,8 @@ function watchHls(/** @type {number | undefined} */ level) {
   });
 }
 
-/** @param {PlayerConfig} config */
-async function start(config) {
+/** Makes the player, which loads nothing yet. @param {PlayerConfig} config */
+async function prepare(config) {
   hls = new Hls({ startLevel: config.level, ...config.hls });
   if (config.swarm) {
     const { Tabswarm } = await import('tabswarm/hls');
@@ -124,6 +124,12 @@ async function start(config) {
   video.muted = true;
   video.defaultPlaybackRate = video.playbackRate = config.rate ?? 1;
   hls.attachMedia(video);
+}
+
+/** @param {PlayerConfig} config */
+async function start(config) {
+  if (!hls) await prepare(config);
+  beganMs = performance.now();
   hls.loadSource(config.src);
   await video.play();
 }
@@ -153,5 +159,5 @@ async function report() {
 }
 
 Object.assign(globalThis, {
-  testPlayer: { start, report, get hls() { return hls; }, get swarm() { return swarm; }, video },
+  testPlayer: { prepare, start, report, get hls() { return hls; }, get swarm() { return swarm; }, video },
 });

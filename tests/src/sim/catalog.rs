@@ -15,6 +15,8 @@ use super::bytes::{FileId, Library};
 
 /// Segments between the newest one and where a viewer of a live stream starts (RFC 8216 §6.3.3).
 pub(crate) const LIVE_SEGMENTS: usize = 3;
+/// Segments of a track that a manifest lists which is published as the stream is recorded.
+const LISTED: usize = 23;
 /// Name of the stream: the path of its master playlist.
 const NAME: &str = "/show/master.m3u8";
 
@@ -39,6 +41,8 @@ pub struct CatalogSpec {
     /// Whether it is recorded while it is watched: a segment can be had once it has ended, and who comes starts
     /// three behind the newest.
     pub live: bool,
+    /// Whether the manifest of a live stream is published as it is recorded, or lists all of it from the start.
+    pub publishes: bool,
     /// Where roots come from.
     pub roots: RootsMode,
     /// How long a segment plays.
@@ -70,6 +74,7 @@ impl Default for CatalogSpec {
             byte_rate: 250_000,
             byte_ranges: false,
             live: false,
+            publishes: false,
             roots: RootsMode::Signed,
             segment: Duration::from_secs(2),
             segments: 30,
@@ -145,6 +150,24 @@ impl Catalog {
         };
         let file = file.expect("a few hundred segments fit into a manifest");
         Some(Rc::new(Manifest::decode(&file, &trust).expect("what was written reads back")))
+    }
+
+    /// The manifest that the origin has at this time.
+    pub(crate) fn manifest_at(&self, now: Timestamp) -> Option<Manifest> {
+        let manifest = self.manifest.as_ref()?;
+        let recorded = |position: usize| self.spec.available(position) <= now;
+        let count = (0..self.spec.segments).filter(|position| recorded(*position)).count();
+        if !self.spec.publishes || count == self.spec.segments {
+            return Some(Manifest::clone(manifest).dated(WallTime::from_secs(count as u64)));
+        }
+        let is_listed = |key: &SegmentKey| {
+            let position = self.position(self.find(key).expect("the manifest is of this stream"));
+            recorded(position) && position + LISTED >= count
+        };
+        let entries = manifest.segments().iter().filter(|entry| is_listed(entry.key())).cloned().collect();
+        let tracks = manifest.tracks().to_vec();
+        let listed = Manifest::new(NAME, WallTime::from_secs(count as u64), tracks, entries);
+        Some(listed.expect("it is a part of another").live(self.spec.segment))
     }
 
     /// Number of a track's segment in [`Catalog::segments`].

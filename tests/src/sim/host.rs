@@ -60,6 +60,8 @@ pub(crate) struct Log {
     /// Everything but groups, with its time.
     pub(crate) events: Vec<(Timestamp, NodeEvent)>,
     pub(crate) errors: Vec<FetchError>,
+    /// Bytes of each manifest that came, but for the signature.
+    pub(crate) manifests: Vec<u64>,
     pub(crate) verified: u32,
     pub(crate) origin_whole: u32,
     /// Delivered segments that differ from the origin's file.
@@ -248,6 +250,10 @@ impl World {
                 self.host(id).requests.insert(request);
                 self.ask_origin(id, request, origin::Arrival::Sidecar { path, range });
             }
+            Output::ManifestFetch { .. } => {
+                let at = self.now() + self.origin_delay(id) * 2;
+                self.queue.push(at, Event::At(id, Happening::Manifest));
+            }
             Output::OriginAbort { request } => {
                 assert!(self.host(id).requests.remove(&request), "only a running request is given up");
                 self.ask_origin(id, request, origin::Arrival::Abort);
@@ -316,9 +322,12 @@ impl World {
                 });
             }
             Happening::Manifest => {
-                let (stream, manifest) = (self.catalog.stream.id, self.catalog.manifest.clone());
+                let now = self.now();
+                let (stream, manifest) = (self.catalog.stream.id, self.catalog.manifest_at(now));
                 if let Some(manifest) = manifest {
-                    self.call(id, None, |host, now| host.node.add_manifest(stream, (*manifest).clone(), now));
+                    let file = manifest.encode_unsigned().expect("it is not long");
+                    self.host(id).log.manifests.push(file.len() as u64);
+                    self.call(id, None, |host, now| host.node.add_manifest(stream, manifest, now));
                 }
             }
             Happening::Message(link, channel, message) => self.receive(id, link, channel, &message),

@@ -31,6 +31,8 @@ pub struct ViewerReport {
     pub linked_after: Option<Duration>,
     /// Ready links at the end of the run or when it left.
     pub links: usize,
+    /// Bytes of the manifests that it fetched, one after the other.
+    pub manifests: Vec<u64>,
     /// Segments whose origin bytes contradicted their root.
     pub mismatches: usize,
     /// Segments delivered unverified.
@@ -192,6 +194,7 @@ fn viewer(host: &Host, names: &BTreeMap<PeerId, HostId>) -> ViewerReport {
         link_changes: Vec::new(),
         linked_after: None,
         links: host.node.links().filter(|link| link.ready).count(),
+        manifests: host.log.manifests.clone(),
         mismatches: 0,
         origin_whole: host.log.origin_whole,
         played: host.player.buffered(),
