@@ -1,7 +1,7 @@
 //! Live streams: when a manifest is asked for again, and which of two counts.
 //!
 //! A fetch that the manifest does not list, or that finds it older than a segment is long, has it asked for again: one request
-//! at a time, at most two in the time of a segment, fewer while they bring nothing new. What the old manifest lists is
+//! at a time, soon after one that brought a newer manifest, and less and less often while they bring nothing new. What the old manifest lists is
 //! believed again after a moment, so that nobody who withholds the newer one gets unchecked bytes past it.
 
 use std::time::Duration;
@@ -20,6 +20,8 @@ use crate::{
 
 /// A newer manifest may take this long before the old one is believed.
 const PATIENCE: Duration = Duration::from_millis(400);
+/// After a newer manifest, the next is asked for no earlier than this: two playlists may be published one after the other.
+const PAUSE: Duration = Duration::from_millis(250);
 /// What counts as the length of a segment, whatever the manifest says.
 const LEAST_PERIOD: Duration = Duration::from_millis(500);
 const LONGEST_PERIOD: Duration = Duration::from_secs(30);
@@ -48,9 +50,14 @@ impl Refresh {
     pub(super) fn answered(&mut self, period: Duration, newer: bool, now: Timestamp) {
         self.asked = None;
         self.checked = Some(now);
-        self.fruitless = if newer { 0 } else { (self.fruitless + 1).min(MAX_DOUBLINGS + 1) };
-        let pause_ms = (period.as_millis() as u64 / 2) << self.fruitless.saturating_sub(1);
+        if newer {
+            self.fruitless = 0;
+            self.next = now + PAUSE;
+            return;
+        }
+        let pause_ms = (period.as_millis() as u64 / 2) << self.fruitless;
         self.next = now + Duration::from_millis(pause_ms);
+        self.fruitless = (self.fruitless + 1).min(MAX_DOUBLINGS);
     }
 }
 

@@ -155,34 +155,37 @@ export class Publisher {
  * @param {{ inPlace?: boolean }} [options] the packager writes where viewers load from
  */
 export function liveStream(t, { inPlace = false } = {}) {
-  /** @type {{ packager: Packager, publisher: Publisher }} */
-  let live;
+  /** @type {Packager} */
+  let packager;
+  /** @type {Publisher} */
+  let publisher;
+  // Before the directory is removed: what is called first is ended first.
+  t.after(async () => {
+    packager?.stop();
+    await publisher?.kill();
+  });
   return {
     fill: (/** @type {string} */ media) => {
       mkdirSync(media, { recursive: true });
-      const packager = new Packager(inPlace ? media : join(media, '..', 'packager'), join(media, '..', 'archive'));
+      packager = new Packager(inPlace ? media : join(media, '..', 'packager'), join(media, '..', 'archive'));
       packager.start();
-      t.after(() => packager.stop());
-      live = { packager, publisher: /** @type {any} */ (undefined) };
     },
     /** @type {typeof import('./publish.mjs').publish} */
     sign: async (media, _roots, { stream, keyFile }) => {
       const source = inPlace ? media : join(media, '..', 'packager');
       const out = inPlace ? {} : { out: media };
-      const publisher = new Publisher(join(source, 'master.m3u8'), { keyFile, stream, ...out });
+      publisher = new Publisher(join(source, 'master.m3u8'), { keyFile, stream, ...out });
       const key = await publisher.keygen();
       publisher.run();
-      t.after(() => publisher.kill());
-      live.publisher = publisher;
       const written = () => ['master.m3u8', 'master.m3u8.tabswarm'].every((name) => isThere(join(media, name)));
       await until('the stream is published', written, { dump: () => publisher.log });
       return key;
     },
     get packager() {
-      return live.packager;
+      return packager;
     },
     get publisher() {
-      return live.publisher;
+      return publisher;
     },
   };
 }
