@@ -12,8 +12,16 @@ use tempfile::{Builder, NamedTempFile};
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {cause}", path.display())]
 pub struct OutputError {
-    pub(super) path: PathBuf,
-    pub(super) cause: io::Error,
+    path: PathBuf,
+    cause: io::Error,
+}
+
+impl OutputError {
+    /// Without the temporary name that a library adds to what the operating system said: it differs at each try.
+    pub(super) fn new(path: &Path, cause: io::Error) -> Self {
+        let cause = if cause.raw_os_error().is_some() { cause } else { cause.kind().into() };
+        Self { path: path.to_owned(), cause }
+    }
 }
 
 /// Files that wait to be written, in the order in which they take their places.
@@ -33,7 +41,7 @@ impl Output {
         // Found out before the first directory is made, not when other files have taken their places.
         if let Some((path, _)) = self.files.iter().find(|(path, _)| path.is_dir()) {
             let cause = io::ErrorKind::IsADirectory.into();
-            return Err(OutputError { path: path.clone(), cause });
+            return Err(OutputError::new(path, cause));
         }
         let mut staged = Vec::with_capacity(self.files.len());
         for (path, bytes) in self.files {
@@ -42,11 +50,11 @@ impl Output {
                 file.as_file().sync_all()?;
                 Ok(file)
             });
-            let file = file.map_err(|cause| OutputError { path: path.clone(), cause })?;
+            let file = file.map_err(|cause| OutputError::new(&path, cause))?;
             staged.push((path, file));
         }
         for (path, file) in staged {
-            file.persist(&path).map_err(|error| OutputError { path, cause: error.error })?;
+            file.persist(&path).map_err(|error| OutputError::new(&path, error.error))?;
         }
         Ok(())
     }

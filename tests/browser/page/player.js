@@ -34,6 +34,8 @@ let waiting = false;
 let beganMs = 0;
 /** @type {number | null} */
 let startMs = null;
+/** How far behind it began to play. @type {number | null} */
+let startLatencyMs = null;
 /** @type {{ atMs: number, position: number, buffered: string }[]} */
 const stalls = [];
 /** @type {Record<string, unknown>[]} */
@@ -84,6 +86,7 @@ function watchVideo(/** @type {number | undefined} */ stopAt) {
   });
   video.addEventListener('ended', () => (done = true));
   video.addEventListener('timeupdate', () => {
+    startLatencyMs ??= latencyMs();
     if (stopAt === undefined || video.currentTime < stopAt || done) return;
     done = true;
     video.pause();
@@ -143,6 +146,7 @@ function latencyMs() {
 async function report() {
   return {
     done,
+    startLatencyMs,
     latencyMs: latencyMs(),
     startMs,
     stalls,

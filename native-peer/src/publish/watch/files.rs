@@ -162,7 +162,7 @@ impl Files {
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> PublishError {
-    move |cause| OutputError { path: path.to_owned(), cause }.into()
+    move |cause| OutputError::new(path, cause).into()
 }
 
 fn unreadable(path: &Path, cause: io::Error) -> PublishError {
