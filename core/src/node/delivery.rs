@@ -17,6 +17,8 @@ use crate::{
 
 /// Signed streams: a whole segment waits so long for the manifest and list before it is delivered unchecked.
 const HOLD: Duration = Duration::from_secs(3);
+/// Not within this time of its deadline, though, when the manifest at hand does not list it.
+const IN_HAND: Duration = Duration::from_secs(1);
 /// A delivered segment waits so long for its root before it is forgotten.
 const ADOPT: Duration = Duration::from_secs(10);
 
@@ -75,7 +77,7 @@ impl Node {
         let mut hold = fetch.whole_at + HOLD;
         if self.is_unlisted(&fetch.stream, &fetch.key) {
             // Without us the player would have it: the newer manifest may come later.
-            hold = hold.min(fetch.deadline);
+            hold = hold.min(fetch.deadline.saturating_sub(IN_HAND));
         }
         if undecided && signed && self.p2p && now < hold && self.root_is_coming(fetch) {
             fetch.wake = Some(hold);

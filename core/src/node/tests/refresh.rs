@@ -89,12 +89,12 @@ fn a_segment_that_is_not_listed_yet_comes_from_peers_once_it_is() {
 fn a_manifest_that_is_slow_keeps_nobody_from_the_origin_and_its_segment_is_shared_when_it_comes() {
     let mut lab = lab(2);
     lab.advance(PERIOD);
-    lab.fetch(0, 1, Duration::from_secs(1));
+    lab.fetch(0, 1, Duration::from_secs(2));
     lab.advance(Duration::from_millis(400));
     serve(&mut lab, 0, 1);
     assert!(lab.tabs[0].delivered.is_empty(), "there is time to wait for its root");
     lab.advance(Duration::from_millis(600));
-    assert_eq!(lab.tabs[0].delivered[0].2, Delivery::OriginWhole, "when the player needs it");
+    assert_eq!(lab.tabs[0].delivered[0].2, Delivery::OriginWhole, "before the player needs it");
     lab.advance(Duration::from_secs(2));
     give(&mut lab, 0, live(2, &[(0, 0), (1, 1)]));
     lab.advance(Duration::from_millis(100));

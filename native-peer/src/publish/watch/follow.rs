@@ -16,7 +16,7 @@ use super::{
 use crate::publish::{
     PublishError, line_error,
     playlist::{self, Media, Playlist, Reference},
-    source::Source,
+    source::{Source, SourceError},
 };
 
 /// How many of the newest segments of an unchanged playlist are looked at.
@@ -84,6 +84,13 @@ impl Followed {
         now < *self.waiting.get_or_insert(now) + self.longest.max(LEAST_PATIENCE)
     }
 
+    /// Whether text and files are what they were at the last look.
+    fn settles(&mut self, text: &[u8], named: &[Named<'_>]) -> bool {
+        let prints = named.iter().map(|named| named.print.filter(|_| named.reference.range.is_none()));
+        let seen = (text.to_vec(), prints.collect());
+        std::mem::replace(&mut self.seen, seen.clone()) == seen
+    }
+
     fn measure(&mut self, media: &Media) {
         let durations = || media.segments.iter().map(|segment| segment.duration);
         self.longest = durations().max().unwrap_or_default();
@@ -112,23 +119,14 @@ impl Watch<'_> {
         self.expire(stage, now);
         for (place, url) in self.playlists(stage, pass, now) {
             let file = self.tracks[place].file.clone();
-            let text = match stage.files.playlist(&file) {
-                Ok(Some(text)) => text,
-                Ok(None) => continue,
-                Err(fault) => {
-                    pass.problems.push(fault.to_string());
-                    continue;
+            match read(stage, pass, &file, &url) {
+                Some((text, Playlist::Media(media))) => {
+                    self.media(stage, pass, (place, &url), &text, &media, now)?;
                 }
-            };
-            match playlist::parse(&text) {
-                Ok(Playlist::Media(media)) => self.media(stage, pass, (place, &url), &text, &media, now)?,
-                Ok(Playlist::Master(_)) => {
+                Some((_, Playlist::Master(_))) => {
                     pass.problems.push(format!("{} is a master playlist", stage.source.name(&url)));
                 }
-                Err(error) => {
-                    let error = line_error(stage.source.name(&url), error.line, error.fault.into());
-                    pass.problems.push(error.to_string());
-                }
+                None => {}
             }
         }
         Ok(())
@@ -148,69 +146,56 @@ impl Watch<'_> {
 
     /// The media playlists that there are now, with their places.
     fn playlists(&mut self, stage: &Stage, pass: &mut Pass, now: Instant) -> Vec<(usize, Url)> {
-        let master = stage.source.playlist().clone();
-        let text = match stage.files.playlist(stage.source.file_name().as_ref()) {
-            Ok(Some(text)) => text,
-            Ok(None) => return self.known_playlists(&master),
-            Err(fault) => {
-                pass.problems.push(fault.to_string());
-                return self.known_playlists(&master);
+        let url = stage.source.playlist();
+        let file = PathBuf::from(stage.source.file_name());
+        match read(stage, pass, &file, url) {
+            Some((_, Playlist::Media(_))) => {
+                let place = self.place(relative_path(url.path(), url.path()), file);
+                return vec![(place, url.clone())];
             }
-        };
-        let references = match playlist::parse(&text) {
-            Ok(Playlist::Media(_)) => {
-                let place =
-                    self.place(relative_path(master.path(), master.path()), stage.source.file_name().into());
-                self.tracks[place].named = true;
-                return vec![(place, master)];
+            Some((text, Playlist::Master(_))) if self.master.taken == text => {}
+            Some((text, Playlist::Master(_))) if self.master.seen != text => {
+                self.master.seen = text;
+                pass.unsettled = true;
             }
-            Ok(Playlist::Master(references)) => references,
-            Err(error) => {
-                let error = line_error(stage.source.name(&master), error.line, error.fault.into());
-                pass.problems.push(error.to_string());
-                return self.known_playlists(&master);
+            Some((text, Playlist::Master(references))) => {
+                self.master.taken = text;
+                self.changed = true;
+                self.take_master(stage, &references, now);
             }
-        };
-        if self.master.taken == text {
-            return self.known_playlists(&master);
+            None => {}
         }
-        if std::mem::replace(&mut self.master.seen, text.clone()) != text {
-            pass.unsettled = true;
-            return self.known_playlists(&master);
-        }
-        self.master.taken = text;
-        self.changed = true;
+        pass.problems.extend(self.master.problems.iter().cloned());
+        let named = self.tracks.iter().enumerate().filter(|(_, track)| track.named);
+        named.filter_map(|(place, track)| Some((place, Source::resolve(url, &track.path).ok()?))).collect()
+    }
+
+    /// Takes what the master playlist names; others have left.
+    fn take_master(&mut self, stage: &Stage, references: &[Reference], now: Instant) {
+        let master = stage.source.playlist();
+        self.master.problems.clear();
         self.tracks.iter_mut().for_each(|track| track.named = false);
         for reference in references {
-            let local =
-                Source::resolve(&master, &reference.uri).and_then(|url| Ok((stage.source.local(&url)?, url)));
-            match local {
-                Ok((file, url)) => {
-                    let place = self.place(relative_path(master.path(), url.path()), file);
-                    self.tracks[place].named = true;
-                }
-                Err(error) => pass.problems.push(format!("{error}: left to HTTP")),
+            match local(stage, master, &reference.uri) {
+                Ok((file, url)) => drop(self.place(relative_path(master.path(), url.path()), file)),
+                Err(error) => self.master.problems.push(format!("{error}: left to HTTP")),
             }
         }
         for (place, track) in self.tracks.iter_mut().enumerate().filter(|(_, track)| !track.named) {
             track.taken.clear();
             self.ledger.leave(place, u64::MAX, now);
         }
-        self.known_playlists(&master)
     }
 
-    fn known_playlists(&self, master: &Url) -> Vec<(usize, Url)> {
-        let named = self.tracks.iter().enumerate().filter(|(_, track)| track.named);
-        named.filter_map(|(place, track)| Some((place, Source::resolve(master, &track.path).ok()?))).collect()
-    }
-
+    /// The place of a playlist that is named.
     fn place(&mut self, path: String, file: PathBuf) -> usize {
         let known = self.tracks.iter().position(|track| track.path == path);
         let place = known.unwrap_or_else(|| {
             self.tracks.push(Followed::new(path));
             self.tracks.len() - 1
         });
-        self.tracks[place].file = file;
+        let track = &mut self.tracks[place];
+        (track.file, track.named) = (file, true);
         place
     }
 
@@ -238,10 +223,7 @@ impl Watch<'_> {
             }
             return Ok(());
         }
-        let prints = named.iter().map(|named| named.print.filter(|_| named.reference.range.is_none()));
-        let seen = (text.to_vec(), prints.collect());
-        if self.tracks[place].seen != seen {
-            self.tracks[place].seen = seen;
+        if !self.tracks[place].settles(text, &named) {
             pass.unsettled = true;
             return Ok(());
         }
@@ -294,9 +276,7 @@ impl Watch<'_> {
         let master = stage.source.playlist().clone();
         let mut named = Vec::with_capacity(references.len());
         for reference in references {
-            let found =
-                Source::resolve(url, &reference.uri).and_then(|url| Ok((stage.source.local(&url)?, url)));
-            let (file, url) = match found {
+            let (file, url) = match local(stage, url, &reference.uri) {
                 Ok(found) => found,
                 Err(error) => {
                     pass.problems.push(format!("{error}: left to HTTP"));
@@ -354,4 +334,24 @@ impl Watch<'_> {
         self.changed = true;
         Ok(true)
     }
+}
+
+/// Reads a playlist; `None` if it can't be understood, or not yet.
+fn read(stage: &Stage, pass: &mut Pass, file: &Path, url: &Url) -> Option<(Vec<u8>, Playlist)> {
+    let problem = match stage.files.playlist(file) {
+        Ok(None) => return None,
+        Ok(Some(text)) => match playlist::parse(&text) {
+            Ok(playlist) => return Some((text, playlist)),
+            Err(error) => line_error(stage.source.name(url), error.line, error.fault.into()).to_string(),
+        },
+        Err(fault) => fault.to_string(),
+    };
+    pass.problems.push(problem);
+    None
+}
+
+/// The file of the packager that a URI stands for, and its URL.
+fn local(stage: &Stage, base: &Url, uri: &str) -> Result<(PathBuf, Url), SourceError> {
+    let url = Source::resolve(base, uri)?;
+    Ok((stage.source.local(&url)?, url))
 }

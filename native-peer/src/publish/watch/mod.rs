@@ -98,6 +98,8 @@ struct Master {
     seen: Vec<u8>,
     taken: Vec<u8>,
     published: Vec<u8>,
+    /// What it names that is left to HTTP.
+    problems: Vec<String>,
 }
 
 /// Where the stream is, known when its playlist is there.
