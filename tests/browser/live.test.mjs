@@ -2,6 +2,8 @@
 /** Live streams: signed while they run, shared at the live edge, no later than without us. */
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { launchBrowser } from './harness/browser.mjs';
 import { wrongPayloads } from './harness/hash.mjs';
@@ -48,7 +50,8 @@ test('a live stream is shared as it is signed, and shown no later than without u
   await Promise.all(everybody.map((tab) => tab.prepare(config(tab.name))));
   // How far behind a tab is depends on when it came between two segments: all come right after one.
   const { written } = live.packager;
-  await until('the next segment is written', () => live.packager.written > written);
+  const playlist = join(stage.stream.dir, 'high/playlist.m3u8');
+  await until('the next segment is published', () => readFileSync(playlist, 'utf8').includes(`live-${written}.m4s`));
   const playing = everybody.map(async (tab) => {
     await tab.start(config(tab.name));
     return tab.until('it plays', ({ startLatencyMs }) => startLatencyMs !== null);
