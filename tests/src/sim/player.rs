@@ -1,6 +1,6 @@
-//! The player: asks for one segment after the other as a web player does, and notices when it runs dry.
+//! The player: asks for the segments as a web player and the package beside it do, and notices when it runs dry.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use tabswarm_core::{id::FetchId, time::Timestamp};
 
@@ -14,14 +14,16 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How viewers play.
 #[derive(Clone, Copy, Debug)]
 pub struct PlayerSpec {
+    /// Segments asked for ahead of the one that is played next, once it plays.
+    pub ahead: usize,
     /// Media the player keeps ahead.
     pub buffer: Duration,
 }
 
 impl Default for PlayerSpec {
-    /// 30 s, as hls.js does.
+    /// 30 s, as hls.js does, and three segments ahead, as the package does.
     fn default() -> Self {
-        Self { buffer: Duration::from_secs(30) }
+        Self { ahead: 3, buffer: Duration::from_secs(30) }
     }
 }
 
@@ -35,10 +37,11 @@ enum Clock {
     Stalled(Timestamp),
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Request {
-    Idle,
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Load {
+    /// To be asked for again then.
     After(Timestamp),
+    Done,
     Running(FetchId, Timestamp),
 }
 
@@ -59,7 +62,8 @@ pub(crate) struct Player {
     /// Where in the stream it starts.
     pub(crate) first: usize,
     clock: Clock,
-    request: Request,
+    /// What follows the loaded segments.
+    loads: VecDeque<Load>,
     /// Segments that are loaded, from its first on.
     pub(crate) loaded: usize,
     pub(crate) stalls: u32,
@@ -74,7 +78,7 @@ impl Player {
             stream,
             first: stream.start(now),
             clock: Clock::Waiting,
-            request: Request::Idle,
+            loads: VecDeque::new(),
             loaded: 0,
             stalls: 0,
             stalled: Duration::ZERO,
@@ -98,11 +102,6 @@ impl Player {
         self.stream.segment * self.loaded as u32
     }
 
-    /// When the next segment can be had.
-    fn available(&self) -> Timestamp {
-        self.stream.available(self.first + self.loaded)
-    }
-
     /// The media time that is shown.
     fn position(&self, now: Timestamp) -> Duration {
         match self.clock {
@@ -114,12 +113,15 @@ impl Player {
 
     /// A segment was loaded. Whether it is the first one.
     pub(crate) fn loaded(&mut self, fetch: FetchId, now: Timestamp) -> bool {
-        if !matches!(self.request, Request::Running(running, _) if running == fetch) {
+        let Some(load) = self.running(fetch) else { return false };
+        *load = Load::Done;
+        let (before, position) = (self.loaded, self.position(now));
+        while self.loads.pop_front_if(|load| *load == Load::Done).is_some() {
+            self.loaded += 1;
+        }
+        if self.loaded == before {
             return false;
         }
-        self.request = Request::Idle;
-        let position = self.position(now);
-        self.loaded += 1;
         match self.clock {
             Clock::Waiting => self.clock = Clock::Playing(now, Duration::ZERO),
             Clock::Stalled(since) => {
@@ -128,59 +130,85 @@ impl Player {
             }
             Clock::Playing(..) => {}
         }
-        self.loaded == 1
+        before == 0
     }
 
     pub(crate) fn failed(&mut self, fetch: FetchId, now: Timestamp) {
-        if matches!(self.request, Request::Running(running, _) if running == fetch) {
+        if let Some(load) = self.running(fetch) {
+            *load = Load::After(now + RETRY);
             self.retries += 1;
-            self.request = Request::After(now + RETRY);
         }
     }
 
-    /// The request it wished for runs.
-    pub(crate) fn requested(&mut self, fetch: FetchId, now: Timestamp) {
-        self.request = Request::Running(fetch, now);
+    fn running(&mut self, fetch: FetchId) -> Option<&mut Load> {
+        self.loads.iter_mut().find(|load| matches!(load, Load::Running(running, _) if *running == fetch))
+    }
+
+    /// The request it wished for at this position runs.
+    pub(crate) fn requested(&mut self, position: usize, fetch: FetchId, now: Timestamp) {
+        let (place, load) = (position - self.first - self.loaded, Load::Running(fetch, now));
+        match self.loads.get_mut(place) {
+            Some(again) => *again = load,
+            None => self.loads.push_back(load),
+        }
     }
 
     /// What is to be done now. Ask until there is nothing.
     pub(crate) fn wish(&mut self, now: Timestamp) -> Option<Wish> {
-        let position = self.position(now);
-        let out_of_media = matches!(self.clock, Clock::Playing(..)) && position == self.buffered();
+        let shown = self.position(now);
+        let out_of_media = matches!(self.clock, Clock::Playing(..)) && shown == self.buffered();
         if out_of_media && !self.has_loaded_all() {
             self.stalls += 1;
             self.clock = Clock::Stalled(now);
         }
-        match self.request {
-            Request::Running(fetch, since) if now >= since + PATIENCE => {
+        for load in &mut self.loads {
+            if let Load::Running(fetch, since) = *load
+                && now >= since + PATIENCE
+            {
                 self.retries += 1;
-                self.request = Request::Idle;
-                Some(Wish::Cancel(fetch))
-            }
-            Request::Running(..) => None,
-            Request::After(at) if now < at => None,
-            Request::After(_) | Request::Idle => {
-                let hungry = !self.has_loaded_all() && self.buffered() - position < self.spec.buffer;
-                let wish = Wish::Fetch(self.first + self.loaded, now + (self.buffered() - position));
-                (hungry && now >= self.available()).then_some(wish)
+                *load = Load::After(now);
+                return Some(Wish::Cancel(fetch));
             }
         }
+        let due = |load: &Load| matches!(load, Load::After(at) if *at <= now);
+        let again = self.loads.iter().position(due);
+        let next = self.next_wanted(now).filter(|wanted| *wanted <= now).map(|_| self.loads.len());
+        let place = again.or(next)?;
+        let needed = now + self.ahead(place).saturating_sub(shown);
+        Some(Wish::Fetch(self.first + self.loaded + place, needed))
+    }
+
+    /// Media up to a place in `loads`.
+    fn ahead(&self, place: usize) -> Duration {
+        self.buffered() + self.stream.segment * place as u32
+    }
+
+    /// When the segment after those in `loads` is to be asked for, if nothing happens before.
+    fn next_wanted(&self, now: Timestamp) -> Option<Timestamp> {
+        let (place, position) = (self.loads.len(), self.first + self.loaded + self.loads.len());
+        let most = if self.has_started() { self.spec.ahead } else { 0 };
+        if place > most || position >= self.stream.segments {
+            return None;
+        }
+        let ahead = self.ahead(place) - self.position(now);
+        let hungry = if ahead < self.spec.buffer {
+            now
+        } else {
+            now + (ahead - self.spec.buffer) + Duration::from_millis(1)
+        };
+        Some(hungry.max(self.stream.available(position)))
     }
 
     /// When to ask for wishes again, if nothing happens before.
     pub(crate) fn wake(&self, now: Timestamp) -> Option<Timestamp> {
         let ahead = self.buffered() - self.position(now);
         let dry = matches!(self.clock, Clock::Playing(..)).then(|| now + ahead).filter(|at| *at > now);
-        let request = match self.request {
-            Request::Running(_, since) => Some(since + PATIENCE),
-            Request::After(at) => Some(at),
-            Request::Idle if !self.has_loaded_all() => {
-                let hungry = now + ahead.saturating_sub(self.spec.buffer) + Duration::from_millis(1);
-                Some(hungry.max(self.available()))
-            }
-            Request::Idle => None,
-        };
-        [dry, request].into_iter().flatten().min()
+        let loads = self.loads.iter().filter_map(|load| match load {
+            Load::Running(_, since) => Some(*since + PATIENCE),
+            Load::After(at) => Some(*at),
+            Load::Done => None,
+        });
+        loads.chain(dry).chain(self.next_wanted(now)).min()
     }
 }
 
@@ -198,12 +226,12 @@ mod tests {
 
     fn player() -> Player {
         let stream = CatalogSpec { segments: 4, ..CatalogSpec::default() };
-        Player::new(PlayerSpec { buffer: Duration::from_secs(4) }, stream, at(0))
+        Player::new(PlayerSpec { ahead: 0, buffer: Duration::from_secs(4) }, stream, at(0))
     }
 
     fn load(player: &mut Player, number: u64, from: u64, to: u64) {
-        assert!(matches!(player.wish(at(from)), Some(Wish::Fetch(_, _))));
-        player.requested(fetch(number), at(from));
+        let Some(Wish::Fetch(position, _)) = player.wish(at(from)) else { panic!("nothing wished for") };
+        player.requested(position, fetch(number), at(from));
         assert_eq!(player.loaded(fetch(number), at(to)), number == 0);
     }
 
@@ -226,7 +254,7 @@ mod tests {
         let mut player = player();
         load(&mut player, 0, 0, 0);
         assert!(player.wish(at(0)).is_some());
-        player.requested(fetch(1), at(0));
+        player.requested(1, fetch(1), at(0));
         assert_eq!(player.wake(at(0)), Some(at(2000)));
         assert_eq!((player.wish(at(2000)), player.stalls), (None, 1));
         player.loaded(fetch(1), at(3000));
@@ -252,7 +280,7 @@ mod tests {
         for (number, position) in [(0, 2), (1, 3), (2, 4)] {
             let wish = player.wish(at(10_500));
             assert!(matches!(wish, Some(Wish::Fetch(asked, _)) if asked == position), "{wish:?}");
-            player.requested(fetch(number), at(10_500));
+            player.requested(position, fetch(number), at(10_500));
             player.loaded(fetch(number), at(10_500));
         }
         assert_eq!((player.wish(at(10_600)), player.wake(at(10_600))), (None, Some(at(12_000))));
@@ -260,14 +288,31 @@ mod tests {
     }
 
     #[test]
+    fn once_it_plays_it_asks_ahead_and_plays_in_order() {
+        let stream = CatalogSpec { segments: 4, ..CatalogSpec::default() };
+        let mut player = Player::new(PlayerSpec { ahead: 2, ..PlayerSpec::default() }, stream, at(0));
+        load(&mut player, 0, 0, 0);
+        for position in 1..=3 {
+            let needed = at(2000 * position as u64);
+            assert_eq!(player.wish(at(0)), Some(Wish::Fetch(position, needed)));
+            player.requested(position, fetch(position as u64), at(0));
+        }
+        assert_eq!(player.wish(at(0)), None);
+        player.loaded(fetch(2), at(100));
+        assert_eq!((player.loaded, player.wish(at(100))), (1, None));
+        player.loaded(fetch(1), at(200));
+        assert_eq!(player.loaded, 3);
+    }
+
+    #[test]
     fn what_failed_or_hangs_is_asked_again() {
         let mut player = player();
         player.wish(at(0));
-        player.requested(fetch(0), at(0));
+        player.requested(0, fetch(0), at(0));
         player.failed(fetch(0), at(50));
         assert_eq!((player.wish(at(500)), player.wake(at(500))), (None, Some(at(1050))));
         assert_eq!(player.wish(at(1050)), Some(Wish::Fetch(0, at(1050))));
-        player.requested(fetch(1), at(1050));
+        player.requested(0, fetch(1), at(1050));
         assert_eq!(player.wish(at(21_050)), Some(Wish::Cancel(fetch(1))));
         assert_eq!(player.retries, 2);
     }

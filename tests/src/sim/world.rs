@@ -243,7 +243,7 @@ impl World {
         });
         let now = self.now();
         if let Some(fetch) = fetch {
-            self.host(id).player.requested(fetch, now);
+            self.host(id).player.requested(position, fetch, now);
         }
     }
 }
