@@ -20,6 +20,8 @@ struct Budget {
     /// A built file relative to the repository's root, or `directory/*.extension`. Each file is compressed on its own, as a
     /// server does it.
     files: String,
+    /// More bytes than these are worth a look.
+    alarm_bytes: Option<usize>,
     /// Most bytes of all of them after gzip -9.
     gzip_bytes: usize,
 }
@@ -35,6 +37,9 @@ pub(crate) fn check(layout: &Layout) -> Result<()> {
             bytes += gzipped_bytes(&file)?;
         }
         println!("{}", figure(&name, bytes, budget.gzip_bytes));
+        if let Some(alarm) = budget.alarm_bytes.filter(|alarm| bytes > *alarm) {
+            println!("{name}: past its alarm of {alarm} bytes (docs/decisions/0016)");
+        }
         if bytes > budget.gzip_bytes {
             over.push(name);
         }
@@ -87,7 +92,7 @@ mod tests {
     #[test]
     fn a_budget_names_files_and_bytes() {
         let budgets = parse(r#"{ "module": { "files": "a.wasm", "gzipBytes": 120000 } }"#).unwrap();
-        let expected = Budget { files: "a.wasm".to_owned(), gzip_bytes: 120_000 };
+        let expected = Budget { files: "a.wasm".to_owned(), alarm_bytes: None, gzip_bytes: 120_000 };
         assert_eq!(budgets["module"], expected);
     }
 
