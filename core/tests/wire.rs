@@ -124,7 +124,7 @@ fn link_messages() -> Vec<(&'static str, Vec<LinkMessage>)> {
     let entries = [
         entry(Held::All),
         entry(Held::Groups(BoundedVec::first_of([range(0, 1), range(200, 4096)]))),
-        entry(Held::Coming),
+        entry(Held::Coming(BoundedVec::first_of([range(0, 8)]))),
     ];
     let request =
         Request { id: RequestId::new(300), content: CONTENT, groups: BoundedVec::first_of([range(4, 8)]) };
@@ -148,13 +148,14 @@ fn link_messages() -> Vec<(&'static str, Vec<LinkMessage>)> {
         ("link_cancel", vec![LinkMessage::Cancel(RequestId::new(300))]),
         (
             "link_reject",
-            [RejectReason::Busy, RejectReason::NotHeld]
+            [RejectReason::Busy(3), RejectReason::NotHeld]
                 .map(|why| LinkMessage::Reject(RequestId::new(300), why))
                 .to_vec(),
         ),
         ("link_get_list", vec![LinkMessage::GetList(CONTENT)]),
         ("link_list_part", vec![LinkMessage::ListPart(part)]),
         ("link_no_list", vec![LinkMessage::NoList(CONTENT)]),
+        ("link_unchoke", vec![LinkMessage::Unchoke]),
     ]
 }
 
@@ -416,7 +417,7 @@ mod properties {
     }
 
     fn held() -> impl Strategy<Value = Held> {
-        prop_oneof![Just(Held::All), ranges().prop_map(Held::Groups), Just(Held::Coming)]
+        prop_oneof![Just(Held::All), ranges().prop_map(Held::Groups), ranges().prop_map(Held::Coming)]
     }
 
     fn part() -> impl Strategy<Value = ListPart> {
@@ -450,7 +451,7 @@ mod properties {
                 .prop_map(|lost| LinkMessage::Lost(BoundedVec::first_of(lost))),
             request.prop_map(LinkMessage::Request),
             num::u32::ANY.prop_map(|id| LinkMessage::Cancel(RequestId::new(id))),
-            num::u32::ANY.prop_map(|id| LinkMessage::Reject(RequestId::new(id), RejectReason::Busy)),
+            num::u32::ANY.prop_map(|id| LinkMessage::Reject(RequestId::new(id), RejectReason::Busy(0))),
             content().prop_map(LinkMessage::GetList),
             part().prop_map(LinkMessage::ListPart),
             content().prop_map(LinkMessage::NoList),

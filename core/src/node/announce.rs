@@ -58,10 +58,9 @@ impl Node {
         }
     }
 
-    /// A segment is on its way from the origin. Told at once: a neighbour may be about to ask for it too.
-    pub(super) fn announce_coming(&mut self, stream: StreamId, content: ContentId) {
-        let entries = vec![HaveEntry { content, held: Held::Coming }];
-        self.announce(stream, &entries);
+    /// Groups are on their way here. Told at once: a neighbour may be about to ask the origin for them too.
+    pub(super) fn announce_coming(&mut self, stream: StreamId, content: ContentId, groups: GroupRange) {
+        self.announce(stream, &[HaveEntry { content, held: Held::Coming(BoundedVec::first_of([groups])) }]);
     }
 
     /// A segment is gone.
@@ -90,12 +89,12 @@ impl Node {
         }
     }
 
-    /// Tells neighbours, but for those who hold all of it themselves.
+    /// Tells neighbours, but for those who hold that or have it coming themselves.
     fn announce(&mut self, stream: StreamId, entries: &[HaveEntry]) {
         let links: Vec<LinkId> = self.ready_links().collect();
         for link in links {
             let claims = &self.links[&link].transfer.claims;
-            let news = entries.iter().filter(|entry| !claims.holds_all(&entry.content)).cloned().collect();
+            let news = entries.iter().filter(|entry| claims.lack(entry)).cloned().collect();
             self.tell_held(link, stream, news);
         }
     }
@@ -121,9 +120,11 @@ impl Node {
                 entries.push(HaveEntry { content: *content, held: Held::All });
             } else {
                 entries.extend(group_entries(*content, &stored.held.ranges()));
-                if self.comes_from_origin(content) {
-                    entries.push(HaveEntry { content: *content, held: Held::Coming });
-                }
+                let coming = self.coming_from_origin(content);
+                entries.extend(coming.map(|groups| HaveEntry {
+                    content: *content,
+                    held: Held::Coming(BoundedVec::first_of([groups])),
+                }));
             }
         }
         for (stream, entries) in by_stream {

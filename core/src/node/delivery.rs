@@ -100,6 +100,7 @@ impl Node {
             self.waiters.remove(&waiter);
             fetch.served = Some(waiter);
             self.stats.segments += 1;
+            self.demand.add(len, now);
             let provenance = Provenance {
                 origin_bytes: fetch.origin_bytes,
                 peer_bytes: fetch.peer_bytes,

@@ -60,8 +60,12 @@ pub(super) struct Fetch {
     pub(super) phase: Phase,
     pub(super) blob: BlobHandle,
     pub(super) opened: bool,
-    /// Neighbours were told that it is on its way here.
-    pub(super) told_coming: bool,
+    /// Parts in which it is taken from the origin, unless time runs out.
+    pub(super) parts: u32,
+    /// Parts of which neighbours were told that they are on their way here, a bit each.
+    pub(super) told: u8,
+    /// When the group list was known, or the fetch began.
+    pub(super) listed: Timestamp,
     pub(super) origin: Option<OriginRequestId>,
     /// Groups the running origin request brings; `None`: all.
     pub(super) origin_groups: Option<GroupRange>,
@@ -85,6 +89,8 @@ pub(super) struct Fetch {
     pub(super) peers: Vec<PeerId>,
     /// Groups that were asked of a peer and have not come.
     pub(super) asked: LiteMap<GroupIndex, LinkId>,
+    /// Something happened that it has to do with.
+    pub(super) stirred: bool,
     /// When something is due.
     pub(super) wake: Option<Timestamp>,
 }
@@ -116,14 +122,17 @@ impl Fetch {
             origin_progress: now,
             origin_error: None,
             peer_bytes: 0,
+            parts: 1,
             peers: Vec::new(),
             phase: Phase::Resolving,
             progress: now,
             segment,
             served: None,
             started: now,
+            stirred: true,
             stream: request.stream,
-            told_coming: false,
+            told: 0,
+            listed: now,
             waiters,
             wake: None,
             whole: None,
@@ -147,12 +156,14 @@ impl Fetch {
     /// Adds a request, or moves its deadline.
     pub(super) fn wait(&mut self, waiter: FetchId, deadline: Timestamp) {
         self.waiters.insert(waiter, deadline);
+        self.stirred = true;
         self.note_deadline();
     }
 
     /// Takes a request back.
     pub(super) fn stop_waiting(&mut self, waiter: FetchId) {
         self.waiters.remove(&waiter);
+        self.stirred = true;
         self.note_deadline();
     }
 

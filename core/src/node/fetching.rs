@@ -1,40 +1,30 @@
-//! A fetch from request to delivery: root, group list, peers, and the origin when peers are late or nobody has it.
+//! A fetch from request to delivery: root, group list, peers; when the origin is asked is in `duty`.
 
 use std::time::Duration;
 
 use super::{
     Node,
-    fetch::{Fetch, ListAsk, MAX_WAITERS, ORIGIN_STALL, Phase},
+    fetch::{Fetch, ListAsk, MAX_WAITERS, Phase},
     io::{FetchError, FetchRequest, Output},
     roots::RootAnswer,
 };
 use crate::{
     content::GroupList,
-    id::{ContentId, FetchId, LinkId, PeerId, SegmentId},
-    swarm::{Holder, assign, duty, rarest_first},
+    id::{ContentId, FetchId, LinkId, SegmentId},
+    swarm::{Claim, Holder, assign, duty, rarest_first},
     time::Timestamp,
     units::GroupIndex,
     wire::{LinkMessage, Request},
 };
 
-/// How long a fetch waits for links that are being set up.
-const CONNECT_PATIENCE: Duration = Duration::from_millis(1500);
-/// How long a root may take while there are neighbours who may have the segment.
-const RESOLVE_PATIENCE: Duration = Duration::from_millis(400);
-/// How long a new neighbour may take to say what it holds.
-const HEAR_PATIENCE: Duration = Duration::from_millis(250);
 /// Holders that bring nothing for so long are not waited for.
 pub(super) const STALL: Duration = Duration::from_secs(2);
+/// What is needed sooner is asked for before everything else.
+const URGENT: Duration = Duration::from_millis(3500);
+/// Every fetch is looked at so often, whatever happened.
+const LOOK: Duration = Duration::from_millis(250);
 /// Most groups one scheduling pass looks at.
 const MAX_PASS: usize = 256;
-
-/// When the origin is to be asked.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Due {
-    At(Timestamp),
-    Now,
-    NotNeeded,
-}
 
 impl Node {
     /// Starts to fetch a segment. Ends in exactly one [`Output::Deliver`] or [`Output::Fail`], unless cancelled.
@@ -89,7 +79,10 @@ impl Node {
 
     pub(super) fn with_fetch(&mut self, segment: SegmentId, act: impl FnOnce(&mut Self, &mut Fetch)) {
         if let Some(mut fetch) = self.fetches.remove(&segment) {
+            fetch.stirred = true;
             act(self, &mut fetch);
+            let twins = self.fetches.iter_mut().filter(|(_, twin)| twin.blob == fetch.blob);
+            twins.for_each(|(_, twin)| twin.stirred = true);
             self.fetches.insert(segment, fetch);
         }
     }
@@ -98,21 +91,20 @@ impl Node {
         self.fetches.values().find(|fetch| fetch.content() == Some(*content)).map(|fetch| fetch.segment)
     }
 
-    pub(super) fn comes_from_origin(&self, content: &ContentId) -> bool {
-        self.fetches.values().any(|fetch| fetch.origin.is_some() && fetch.content() == Some(*content))
-    }
-
     pub(super) fn fetches_timeout(&self) -> Option<Timestamp> {
         self.fetches.values().filter_map(|fetch| fetch.wake).min()
     }
 
     pub(super) fn drive_fetches(&mut self, now: Timestamp) {
         let mut done = None;
-        self.forget_wants();
-        // What is needed first is asked of the peers first. They are few, and code that sorts is large.
-        while let Some(next) = self.fetch_after(done) {
+        self.wake_wants(now);
+        // They are few, and code that sorts is large.
+        while let Some(next) = self.fetch_after(done, now) {
             done = Some(next);
-            let (_, segment) = next;
+            let (_, _, segment) = next;
+            if !self.is_stirred(&segment, now) {
+                continue;
+            }
             let Some(mut fetch) = self.fetches.remove(&segment) else { continue };
             self.resolve(&mut fetch, now);
             self.ask_list(&mut fetch, now);
@@ -122,15 +114,36 @@ impl Node {
             if self.conclude(&mut fetch, now) {
                 self.end_fetch(fetch);
             } else {
+                fetch.stirred = false;
+                fetch.wake_by(now + LOOK);
                 self.fetches.insert(segment, fetch);
             }
         }
     }
 
-    /// The fetch that is needed next after this one.
-    fn fetch_after(&self, last: Option<(Timestamp, SegmentId)>) -> Option<(Timestamp, SegmentId)> {
-        let fetches = self.fetches.iter().map(|(segment, fetch)| (fetch.deadline, *segment));
-        fetches.filter(|next| Some(*next) > last).min()
+    /// Whether anything happened that a fetch has to do with.
+    fn is_stirred(&self, segment: &SegmentId, now: Timestamp) -> bool {
+        let fetch = self.fetches.get(segment);
+        fetch.is_some_and(|fetch| fetch.stirred || fetch.wake.is_some_and(|wake| wake <= now))
+    }
+
+    /// Something happened that all fetches have to do with.
+    pub(super) fn stir(&mut self) {
+        self.fetches.iter_mut().for_each(|(_, fetch)| fetch.stirred = true);
+    }
+
+    /// The fetch whose turn it is after this one: what is urgent in the order it is needed, then what is needed last, so that what
+    /// is new, and rare for that, spreads before it is urgent.
+    fn fetch_after(
+        &self,
+        last: Option<(bool, u64, SegmentId)>,
+        now: Timestamp,
+    ) -> Option<(bool, u64, SegmentId)> {
+        let turn = |(segment, fetch): (&SegmentId, &Fetch)| {
+            let (later, needed) = (fetch.deadline > now + URGENT, fetch.deadline.as_micros());
+            (later, if later { u64::MAX - needed } else { needed }, *segment)
+        };
+        self.fetches.iter().map(turn).filter(|next| Some(*next) > last).min()
     }
 
     fn resolve(&mut self, fetch: &mut Fetch, now: Timestamp) {
@@ -163,6 +176,8 @@ impl Node {
         let (content, len) = (list.root(), list.len());
         self.abort_sidecar(fetch);
         fetch.progress = now;
+        fetch.listed = now;
+        fetch.parts = duty::part_count(self.swarm_size(fetch));
         fetch.phase = Phase::Trading { content };
         match self.store.get_mut(&content) {
             Some(stored) if stored.blob != fetch.blob => {
@@ -184,8 +199,7 @@ impl Node {
             }
         }
         if fetch.origin.is_some() {
-            fetch.told_coming = true;
-            self.announce_coming(fetch.stream, content);
+            self.tell_origin_coming(fetch);
         }
         if fetch.whole.is_some_and(|whole| whole != len.bytes()) {
             self.contradict(fetch, now);
@@ -201,22 +215,6 @@ impl Node {
     pub(super) fn open_blob(&mut self, fetch: &mut Fetch, len: Option<u64>) {
         if !std::mem::replace(&mut fetch.opened, true) {
             self.output(Output::Open { blob: fetch.blob, len });
-        }
-    }
-
-    /// A neighbour holds the segment or has it coming, so it comes here too: those further away need not ask the origin.
-    fn relay_coming(&mut self, fetch: &mut Fetch, now: Timestamp) {
-        let Phase::Trading { content } = fetch.phase else { return };
-        if fetch.told_coming || !self.p2p || self.is_held(fetch) {
-            return;
-        }
-        let is_coming = |link: LinkId| {
-            let until = self.links[&link].transfer.claims.coming_until(&content);
-            until.is_some_and(|until| now < until)
-        };
-        if self.ready_links().any(is_coming) || self.has_holder(fetch) {
-            fetch.told_coming = true;
-            self.announce_coming(fetch.stream, content);
         }
     }
 
@@ -238,17 +236,16 @@ impl Node {
         }
         // A segment is of use when it is whole. Neighbours that ask for its groups in an order of their own have something to
         // give each other soon, and its first holder needs to send it once.
-        let turn = (self.draw(fetch) * missing.len() as f64) as usize % missing.len();
+        let turn =
+            (self.lots(fetch).draw(duty::PARTS as usize) * missing.len() as f64) as usize % missing.len();
         missing.rotate_left(turn);
         let mut holders: Vec<_> = self
-            .ready_links()
-            .map(|link| (link, &self.links[&link]))
-            .filter(|(_, state)| state.transfer.claims.holds_some(&content))
-            .map(|(link, state)| Holder {
-                link,
-                room: state.transfer.room(now),
-                delay: state.transfer.delay(state.rtt, now),
-                holds: |group| state.transfer.claims.holds(&content, group),
+            .claims_on(content)
+            .filter(|(_, claim)| claim.holds_some())
+            .map(|(link, claim)| {
+                let state = &self.links[&link];
+                let (room, delay) = (state.transfer.room(now), state.transfer.delay(state.rtt, now));
+                Holder { link, room, delay, holds: |group| claim.holds(group) }
             })
             .collect();
         let assigned = assign(&rarest_first(&missing, &holders), &mut holders);
@@ -264,104 +261,28 @@ impl Node {
         }
     }
 
-    /// Groups that will not come from a link: others are asked, or the origin.
-    pub(super) fn unask(&mut self, link: LinkId, content: &ContentId, groups: &[GroupIndex]) {
-        for (_, fetch) in self.fetches.iter_mut().filter(|(_, fetch)| fetch.content() == Some(*content)) {
-            fetch.asked.retain(|group, asked| *asked != link || !groups.contains(group));
-        }
-    }
-
-    pub(super) fn ask_origin(&mut self, fetch: &mut Fetch, now: Timestamp) {
-        fetch.wake = None;
-        match self.origin_due(fetch, now) {
-            Due::At(at) => fetch.wake = Some(at),
-            Due::Now => self.start_origin(fetch, now),
-            Due::NotNeeded => {}
-        }
-        if let Phase::Listing { ask: ListAsk::Peer(_, until), .. } = fetch.phase {
-            fetch.wake_by(until);
-        }
-        if fetch.origin.is_some() && self.has_holder(fetch) {
-            let stall = (fetch.origin_progress + ORIGIN_STALL).min(fetch.deadline);
-            if now < stall {
-                fetch.wake_by(stall);
+    /// What the origin brings now need not come from peers too.
+    pub(super) fn take_back_asked(&mut self, fetch: &mut Fetch) {
+        let Some(content) = fetch.content() else { return };
+        let brings = |group: &GroupIndex| fetch.origin_groups.is_none_or(|groups| groups.contains(*group));
+        let mut taken: Vec<LinkId> =
+            fetch.asked.iter().filter(|(group, _)| brings(group)).map(|(_, link)| *link).collect();
+        taken.dedup();
+        for link in taken {
+            let Some(state) = self.links.get_mut(&link) else { continue };
+            for (request, groups) in state.transfer.take_back(&content, brings) {
+                fetch.asked.retain(|group, asked| *asked != link || !groups.contains(group));
+                self.output(Output::SendControl { link, payload: LinkMessage::Cancel(request).to_bytes() });
             }
         }
     }
 
-    fn origin_due(&self, fetch: &Fetch, now: Timestamp) -> Due {
-        if fetch.origin.is_some() || fetch.origin_error.is_some() || fetch.whole.is_some() {
-            return Due::NotNeeded;
+    /// Groups that will not come from a link: others are asked, or the origin.
+    pub(super) fn unask(&mut self, link: LinkId, content: &ContentId, groups: &[GroupIndex]) {
+        for (_, fetch) in self.fetches.iter_mut().filter(|(_, fetch)| fetch.content() == Some(*content)) {
+            fetch.asked.retain(|group, asked| *asked != link || !groups.contains(group));
+            fetch.stirred = true;
         }
-        if self.is_held(fetch) || fetch.waiters.is_empty() {
-            return Due::NotNeeded;
-        }
-        if let Some(stalls) = self.twin_stalls_at(fetch).filter(|at| now < *at) {
-            return Due::At(stalls);
-        }
-        let listless = matches!(fetch.phase, Phase::Listing { ask: ListAsk::Nowhere, .. });
-        if !self.p2p || listless || fetch.phase == Phase::Rootless {
-            return Due::Now;
-        }
-        let latest = fetch.deadline.saturating_sub(self.pace.margin(self.missing_bytes(fetch)));
-        let at = self.patience(fetch, now).map_or(now, |until| until.min(latest));
-        if at <= now { Due::Now } else { Due::At(at) }
-    }
-
-    /// When the origin counts as stalled that brings the same bytes for a fetch under another name.
-    fn twin_stalls_at(&self, fetch: &Fetch) -> Option<Timestamp> {
-        let Phase::Trading { content } = fetch.phase else { return None };
-        let twins = self.fetches.values().filter(|twin| twin.phase == Phase::Trading { content });
-        twins.filter(|twin| twin.origin.is_some()).map(|twin| twin.origin_progress + ORIGIN_STALL).max()
-    }
-
-    /// Until when peers may bring the segment; `None` if there is nobody to wait for.
-    fn patience(&self, fetch: &Fetch, now: Timestamp) -> Option<Timestamp> {
-        if fetch.phase == Phase::Resolving && !self.root_is_coming(fetch) {
-            return None;
-        }
-        if self.ready_links().next().is_none() {
-            return self.is_connecting(fetch).then(|| fetch.started + CONNECT_PATIENCE);
-        }
-        let Some(content) = fetch.content() else { return Some(fetch.progress + RESOLVE_PATIENCE) };
-        let transfers = self.ready_links().map(|link| &self.links[&link].transfer);
-        let duty = duty::wait(self.draw(fetch), self.swarm_size(fetch));
-        let holding = self.has_holder(fetch).then(|| fetch.progress + STALL + duty);
-        let coming = transfers.filter_map(|transfer| transfer.claims.coming_until(&content)).max();
-        let coming = coming.filter(|until| *until > now);
-        // A new neighbour says what it holds right after its hello. Both ends wait for that, and then not equally long.
-        let hearing = self.last_ready.map_or(fetch.progress, |at| fetch.progress.max(at + HEAR_PATIENCE));
-        [Some(hearing + duty), holding, coming].into_iter().flatten().max()
-    }
-
-    /// Whether links are on their way that may bring the segment.
-    fn is_connecting(&self, fetch: &Fetch) -> bool {
-        if !self.config.service {
-            return false;
-        }
-        if !self.may_connect() {
-            // The first frame is expected soon; the very first segment does not wait, its deadline is now.
-            return self.service.is_ready() || self.service.is_promising();
-        }
-        let unanswered = self.streams.get(&fetch.stream).is_some_and(|state| !state.answered);
-        let joining = unanswered && (self.service.is_ready() || self.service.is_promising());
-        joining || self.links.values().any(|link| !link.is_ready())
-    }
-
-    /// Viewers of the fetch's stream, as far as is known.
-    fn swarm_size(&self, fetch: &Fetch) -> u32 {
-        let told = self.streams.get(&fetch.stream).and_then(|state| state.population).unwrap_or(1);
-        told.max(self.ready_links().count() as u32 + 1)
-    }
-
-    /// This peer's draw for a segment, 0 to 1: differs by segment and peer.
-    fn draw(&self, fetch: &Fetch) -> f64 {
-        let peer = self.service.peer().unwrap_or(PeerId::from_bytes([0; 32]));
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(peer.as_bytes());
-        hasher.update(fetch.segment.as_bytes());
-        let hash = hasher.finalize();
-        f64::from(u16::from_le_bytes([hash.as_bytes()[0], hash.as_bytes()[1]])) / f64::from(u16::MAX)
     }
 
     pub(super) fn is_held(&self, fetch: &Fetch) -> bool {
@@ -369,7 +290,7 @@ impl Node {
         self.store.get(&content).is_some_and(|stored| stored.held.is_full())
     }
 
-    fn missing_bytes(&self, fetch: &Fetch) -> u64 {
+    pub(super) fn missing_bytes(&self, fetch: &Fetch) -> u64 {
         match &fetch.phase {
             Phase::Listing { len, .. } => len.bytes(),
             Phase::Trading { content } => self.store.get(content).map_or(0, |stored| {
@@ -384,9 +305,17 @@ impl Node {
     pub(super) fn has_holder(&self, fetch: &Fetch) -> bool {
         let Some(content) = fetch.content() else { return false };
         let stored = self.store.get(&content).filter(|_| matches!(fetch.phase, Phase::Trading { .. }));
-        self.ready_links().map(|link| &self.links[&link].transfer.claims).any(|claims| match stored {
-            Some(stored) => stored.held.missing().any(|group| claims.holds(&content, group)),
-            None => claims.holds_some(&content),
+        self.claims_on(content).any(|(_, claim)| match stored {
+            Some(stored) => claim.holds_any(stored.held.missing()),
+            None => claim.holds_some(),
         })
+    }
+
+    /// What neighbours claim of a segment.
+    pub(super) fn claims_on(&self, content: ContentId) -> impl Iterator<Item = (LinkId, &Claim)> {
+        self.links
+            .iter()
+            .filter(|(_, state)| state.is_ready())
+            .filter_map(move |(link, state)| Some((*link, state.transfer.claims.on(&content)?)))
     }
 }

@@ -130,16 +130,14 @@ impl Node {
                 Channel::Control => self.handle_control(link, message, now),
             }
         }
-        self.settle(now);
+        self.settle_calmly(now);
     }
 
     /// How many bytes a link's bulk channel holds that are not sent yet. Call it after groups were given to the
     /// channel and whenever it drains to [`BULK_LOW`](super::BULK_LOW).
     pub fn handle_link_buffered(&mut self, link: LinkId, bytes: u64, now: Timestamp) {
-        if let Some(state) = self.links.get_mut(&link) {
-            state.transfer.set_in_flight(bytes, now);
-        }
-        self.settle(now);
+        self.note_buffered(link, bytes, now);
+        self.settle_calmly(now);
     }
 
     /// A link closed, or could not be made.
@@ -240,6 +238,7 @@ impl Node {
         state.state = State::Ready { heard: now, ping: None };
         let peer = state.peer;
         self.last_ready = Some(now);
+        self.stir();
         self.event(Event::PeerConnected { link, peer });
         self.announce_all(link);
         self.ping(link, now);
@@ -283,6 +282,10 @@ impl Node {
         let links: Vec<LinkId> = self.links.keys().copied().collect();
         for link in links {
             self.take_back_late(link, now);
+            let Some(state) = self.links.get_mut(&link) else { continue };
+            if state.transfer.is_rested(now) {
+                self.stir();
+            }
             let Some(state) = self.links.get(&link) else { continue };
             if now < state.due() {
                 continue;
@@ -338,6 +341,7 @@ impl Node {
         }
         for fetch in self.fetches.iter_mut().map(|(_, value)| value) {
             fetch.asked.retain(|_, asked| *asked != link);
+            fetch.stirred = true;
         }
     }
 
@@ -356,6 +360,7 @@ impl Node {
         for content in contents {
             state.transfer.claims.remove(content);
         }
+        self.stir();
         self.announce_again(link, contents);
     }
 

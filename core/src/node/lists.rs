@@ -29,9 +29,9 @@ impl Node {
             ListAsk::Nobody => true,
         };
         let holder = self
-            .ready_links()
-            .filter(|_| ask_peer && self.p2p)
-            .filter(|link| self.links[link].transfer.claims.holds_some(&content))
+            .claims_on(content)
+            .filter(|(_, claim)| ask_peer && self.p2p && claim.holds_some())
+            .map(|(link, _)| link)
             .min_by_key(|link| self.links[link].rtt);
         let ask = match holder {
             Some(link) => {
@@ -108,6 +108,7 @@ impl Node {
             && *asked == link
         {
             *until = now;
+            fetch.stirred = true;
         }
     }
 }

@@ -69,18 +69,25 @@ impl Node {
             LinkMessage::Request(request) => self.handle_request(link, &request, now),
             LinkMessage::Cancel(request) => state.transfer.drop_uploads(request),
             LinkMessage::Reject(request, reason) => {
-                if let Some((content, groups)) = state.transfer.rejected(request) {
-                    match reason {
-                        RejectReason::Busy => state.transfer.rest(now),
-                        // Whatever it claimed, it does not hold it now.
-                        RejectReason::NotHeld => state.transfer.claims.remove(&content),
-                    }
-                    self.unask(link, &content, &groups);
+                let refused = match reason {
+                    RejectReason::Busy(serves) => state.transfer.choked(request, serves, now),
+                    RejectReason::NotHeld => state.transfer.rejected(request),
+                };
+                let Some((content, groups)) = refused else { return };
+                if reason == RejectReason::NotHeld {
+                    // Whatever it claimed, it does not hold it now.
+                    state.transfer.claims.remove(&content);
                 }
+                self.stir();
+                self.unask(link, &content, &groups);
             }
             LinkMessage::GetList(content) => self.send_list(link, &content, now),
             LinkMessage::ListPart(part) => self.handle_list_part(link, part, now),
             LinkMessage::NoList(content) => self.handle_no_list(link, &content, now),
+            LinkMessage::Unchoke => {
+                state.transfer.unchoked();
+                self.stir();
+            }
         }
     }
 
@@ -92,6 +99,9 @@ impl Node {
         let Some(state) = self.links.get_mut(&link).filter(|state| state.may_upload) else { return };
         for entry in have.entries.iter() {
             state.transfer.claims.add(entry, now);
+        }
+        for entry in have.entries.iter() {
+            self.stir_content(&entry.content);
         }
     }
 
@@ -132,6 +142,11 @@ impl Node {
         }
     }
 
+    fn stir_content(&mut self, content: &ContentId) {
+        let fetches = self.fetches.iter_mut().filter(|(_, fetch)| fetch.content() == Some(*content));
+        fetches.for_each(|(_, fetch)| fetch.stirred = true);
+    }
+
     pub(super) fn handle_bulk(&mut self, link: LinkId, message: &[u8], now: Timestamp) {
         if !self.links.get(&link).is_some_and(super::links::Link::is_ready) {
             self.violation(link, Violation::BadHello, now);
@@ -151,6 +166,7 @@ impl Node {
     }
 
     fn handle_data(&mut self, link: LinkId, data: Data<'_>, message_len: usize, now: Timestamp) {
+        self.stir();
         let Some(state) = self.links.get_mut(&link) else { return };
         let peer = state.peer;
         let len = data.bytes.len() as u64;

@@ -6,6 +6,7 @@
 
 mod announce;
 mod delivery;
+mod duty;
 mod fetch;
 mod fetching;
 mod introductions;
@@ -34,6 +35,7 @@ use crate::{
     id::{BlobHandle, FetchId, LinkId, OriginRequestId, PeerId, SegmentId, StreamId},
     identity::Identity,
     store::Index,
+    swarm::Rate,
     time::{Timestamp, WallTime},
     wire::IceServer,
 };
@@ -49,6 +51,8 @@ pub const MAX_STREAMS: usize = 16;
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(2);
 /// [`Start::Playback`] connects this long after the first request if the segment is still incomplete.
 const SLOW_START: Duration = Duration::from_millis(800);
+/// How long what the player took is remembered.
+const DEMAND_MEMORY: Duration = Duration::from_secs(20);
 /// An event so long after something was due says nothing about peers that were silent meanwhile.
 const LATE_TICK: Duration = Duration::from_secs(3);
 
@@ -59,6 +63,8 @@ pub struct Node {
     bans: Bans,
     budget: DialBudget,
     config: Config,
+    /// Bytes of segments that were delivered lately.
+    demand: Rate,
     /// When something is due next; an event much later says that nothing ran meanwhile.
     due: Option<Timestamp>,
     /// Keys whose origin contradicted their root: HTTP only from then on.
@@ -94,6 +100,7 @@ impl Node {
             announcements: Announcements::default(),
             bans: Bans::default(),
             budget: DialBudget::new(now),
+            demand: Rate::over(DEMAND_MEMORY, now),
             distrusted: VecDeque::new(),
             fetches: LiteMap::new(),
             first_fetch: None,
@@ -111,7 +118,7 @@ impl Node {
             stats: Stats::default(),
             store: Index::new(config.cache_limit),
             streams: LiteMap::new(),
-            uploads: Uploads::new(now),
+            uploads: Uploads::new(),
             waiters: LiteMap::new(),
             wall: None,
             config,
@@ -140,6 +147,7 @@ impl Node {
     /// [`Node::trust`]. A later one replaces an earlier one, and never the other way round.
     pub fn add_manifest(&mut self, stream: StreamId, manifest: Manifest, now: Timestamp) {
         self.take_manifest(stream, Some(manifest), now);
+        self.stir();
         self.settle(now);
     }
 
@@ -147,6 +155,7 @@ impl Node {
     /// keeps it.
     pub fn manifest_failed(&mut self, stream: StreamId, now: Timestamp) {
         self.take_manifest(stream, None, now);
+        self.stir();
         self.settle(now);
     }
 
@@ -186,7 +195,7 @@ impl Node {
 
     /// Does what is due. Call it at [`Node::poll_timeout`]; earlier or later does no harm.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        self.settle(now);
+        self.settle_calmly(now);
     }
 
     /// Closed connections that the environment has not collected yet; they count against the dial budget.
@@ -234,8 +243,15 @@ impl Node {
         self.store.bytes()
     }
 
-    /// Everything that follows from an input: timers that are due, requests, announcements.
+    /// Everything that follows from an input that may have to do with every fetch.
     fn settle(&mut self, now: Timestamp) {
+        self.stir();
+        self.settle_calmly(now);
+    }
+
+    /// Everything that follows from an input that stirred the fetches it has to do with: timers that are due, requests,
+    /// announcements.
+    fn settle_calmly(&mut self, now: Timestamp) {
         if self.due.is_some_and(|due| now.saturating_since(due) > LATE_TICK) {
             self.forgive_silence(now);
         }
@@ -259,7 +275,7 @@ impl Node {
             self.links_timeout(now),
             self.uploads_timeout(now),
             self.fetches_timeout(),
-            self.refresh_timeout(now),
+            self.refresh_timeout(),
             self.announcements.due(),
             self.discovery_timeout(),
         ]

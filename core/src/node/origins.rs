@@ -23,7 +23,7 @@ use crate::{
 /// Most keys that are remembered as contradicted by their origin.
 pub(super) const MAX_DISTRUSTED: usize = 1024;
 /// Gaps of so many held groups are fetched again rather than splitting a range request.
-const MAX_GAP: u32 = 4;
+const MAX_GAP: u32 = 1;
 const GROUP: u64 = GROUP_LEN as u64;
 
 /// What a request to the origin is for.
@@ -64,31 +64,32 @@ impl Node {
             } else if let Some(position) = state.place(head) {
                 state.position = Some(position);
                 let ignored_range = head.status != 206 && !state.whole;
+                self.pace.refuses_ranges |= ignored_range;
                 self.with_fetch(segment, |_, fetch| fetch.no_range |= ignored_range);
             } else {
                 self.output(Output::OriginAbort { request });
                 self.origin_broke(request, FetchError::Network, now);
             }
         }
-        self.settle(now);
+        self.settle_calmly(now);
     }
 
     /// The next bytes of an origin's body came.
     pub fn handle_origin_bytes(&mut self, request: OriginRequestId, bytes: &[u8], now: Timestamp) {
         self.take_origin_bytes(request, bytes, now);
-        self.settle(now);
+        self.settle_calmly(now);
     }
 
     /// An origin's body is complete.
     pub fn handle_origin_end(&mut self, request: OriginRequestId, now: Timestamp) {
         self.finish_origin(request, now);
-        self.settle(now);
+        self.settle_calmly(now);
     }
 
     /// An origin did not answer, or its body broke off.
     pub fn handle_origin_failed(&mut self, request: OriginRequestId, now: Timestamp) {
         self.origin_broke(request, FetchError::Network, now);
-        self.settle(now);
+        self.settle_calmly(now);
     }
 
     /// A sidecar's bytes came, exactly those asked for; `None`: they did not.
@@ -104,12 +105,13 @@ impl Node {
                 }
             });
         }
-        self.settle(now);
+        self.settle_calmly(now);
     }
 
-    pub(super) fn start_origin(&mut self, fetch: &mut Fetch, now: Timestamp) {
+    /// Asks for a part of the segment, or for what is missing.
+    pub(super) fn start_origin(&mut self, fetch: &mut Fetch, part: Option<GroupRange>, now: Timestamp) {
         let base = fetch.key.range().map_or(0, |range| range.start());
-        let part = if fetch.no_range { None } else { self.missing_part(fetch) };
+        let part = if fetch.no_range { None } else { self.missing_part(fetch, part) };
         let asked = match &part {
             Some(part) => ByteRange::new(base + part.start, base + part.end),
             None => fetch.key.range(),
@@ -137,18 +139,19 @@ impl Node {
             GroupRange::new(GroupIndex::new((part.start / GROUP) as u32), GroupIndex::new(last + 1))
         });
         self.open_blob(fetch, None);
-        if let Some(content) = fetch.content() {
-            fetch.told_coming = true;
-            self.announce_coming(fetch.stream, content);
-        }
+        self.take_back_asked(fetch);
+        self.tell_origin_coming(fetch);
         self.output(Output::OriginFetch { request, fetch: waiter, range: asked, fresh: fetch.contradicted });
     }
 
-    /// The first run of missing groups as bytes of the segment; `None` if all of it is missing.
-    fn missing_part(&self, fetch: &Fetch) -> Option<Range<u64>> {
+    /// The first run of missing groups, of a part or of all, as bytes of the segment; `None` if that is all of it.
+    fn missing_part(&self, fetch: &Fetch, part: Option<GroupRange>) -> Option<Range<u64>> {
         let Phase::Trading { content } = fetch.phase else { return None };
-        let stored = self.store.get(&content).filter(|stored| !stored.held.is_empty())?;
-        let mut missing = stored.held.missing();
+        let stored = self.store.get(&content)?;
+        if stored.held.is_empty() && part.is_none() {
+            return None;
+        }
+        let mut missing = stored.held.missing().filter(|group| part.is_none_or(|part| part.contains(*group)));
         let first = missing.next()?;
         let mut last = first;
         for group in missing {
@@ -158,7 +161,8 @@ impl Node {
             last = group;
         }
         let len = stored.list.len();
-        Some(len.group_bytes(first)?.start()..len.group_bytes(last)?.end())
+        let bytes = len.group_bytes(first)?.start()..len.group_bytes(last)?.end();
+        (bytes != (0..len.bytes())).then_some(bytes)
     }
 
     pub(super) fn abort_origin(&mut self, fetch: &mut Fetch) {
@@ -335,7 +339,7 @@ impl Node {
                     fetch.digests.clear();
                 } else {
                     fetch.no_range = true;
-                    node.start_origin(fetch, now);
+                    node.start_origin(fetch, None, now);
                 }
             }),
             Some(OriginUse::Sidecar(segment)) => {

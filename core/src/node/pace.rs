@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-/// Least time that is kept in hand.
-const LEAST_MARGIN: Duration = Duration::from_secs(1);
+/// Least time that is kept in hand, …
+const LEAST_MARGIN: Duration = Duration::from_millis(500);
+/// …and as long as nothing is known of the origin.
+const FIRST_MARGIN: Duration = Duration::from_secs(1);
 /// More than this is kept in hand only if the origin is expected to take as long.
 const SAFE_MARGIN: Duration = Duration::from_secs(4);
 /// Longest time that a transfer is estimated to take.
@@ -21,15 +23,18 @@ pub(super) struct Pace {
     bytes: f64,
     /// …and the seconds they took.
     seconds: f64,
+    /// It sent everything when it was asked for a range.
+    pub(super) refuses_ranges: bool,
 }
 
 impl Pace {
     /// Time to keep in hand for fetching so many bytes: twice the estimate, but no more than 4 s unless the estimate itself
-    /// is; at least 1 s.
+    /// is; at least half a second.
     pub(super) fn margin(&self, bytes: u64) -> Duration {
+        let Some(latency) = self.latency else { return FIRST_MARGIN };
         let seconds = if self.bytes > 0.0 { bytes as f64 * self.seconds / self.bytes } else { 0.0 };
         let transfer = Duration::from_secs_f64(seconds.min(LONGEST_ESTIMATE.as_secs_f64()));
-        let estimate = self.latency.unwrap_or_default() + transfer;
+        let estimate = latency + transfer;
         (estimate * 2).min(estimate.max(SAFE_MARGIN)).max(LEAST_MARGIN)
     }
 
@@ -65,7 +70,7 @@ mod tests {
 
     #[test]
     fn twice_the_expected_time_is_kept_in_hand_within_limits() {
-        assert_eq!(Pace::default().margin(MEGABYTE), LEAST_MARGIN);
+        assert_eq!(Pace::default().margin(MEGABYTE), FIRST_MARGIN);
         assert_eq!(origin(0.1).margin(MEGABYTE), LEAST_MARGIN);
         assert_eq!(seconds(origin(1.0).margin(MEGABYTE)), 2.2);
         assert_eq!(origin(3.0).margin(MEGABYTE), SAFE_MARGIN);

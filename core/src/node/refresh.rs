@@ -39,8 +39,8 @@ pub(super) struct Refresh {
     next: Timestamp,
     /// Answers in a row that were nothing new.
     fruitless: u32,
-    /// A fetch waits for it.
-    wanted: bool,
+    /// When a fetch that waits for it is to be looked at.
+    wake: Option<Timestamp>,
     /// A rollback was told.
     rolled_back: bool,
 }
@@ -140,23 +140,28 @@ impl Node {
             refresh.asked = Some(now);
             self.outputs.push_back(Output::ManifestFetch { stream });
         }
-        let waits = !listed || refresh.asked.is_some_and(|asked| now < asked + PATIENCE);
-        refresh.wanted |= waits;
+        let until = refresh.asked.map_or(refresh.next, |asked| asked + PATIENCE);
+        let waits = !listed || (refresh.asked.is_some() && now < until);
+        if waits && now < until {
+            refresh.wake = Some(refresh.wake.map_or(until, |wake| wake.min(until)));
+        }
         waits
     }
 
-    /// Nobody waits for a newer manifest until a fetch says so again.
-    pub(super) fn forget_wants(&mut self) {
-        self.streams.iter_mut().for_each(|(_, state)| state.refresh.wanted = false);
+    /// Has fetches looked at that wait for a newer manifest, when one may be asked for or is not waited for any longer.
+    pub(super) fn wake_wants(&mut self, now: Timestamp) {
+        let mut due = false;
+        for (_, state) in self.streams.iter_mut() {
+            due |= state.refresh.wake.take_if(|wake| *wake <= now).is_some();
+        }
+        if due {
+            self.stir();
+        }
     }
 
-    /// When a manifest may be asked for again, or is not waited for any longer.
-    pub(super) fn refresh_timeout(&self, now: Timestamp) -> Option<Timestamp> {
-        let waiting = self.streams.values().map(|state| &state.refresh).filter(|refresh| refresh.wanted);
-        waiting
-            .map(|refresh| refresh.asked.map_or(refresh.next, |asked| asked + PATIENCE))
-            .filter(|at| *at > now)
-            .min()
+    /// When that is.
+    pub(super) fn refresh_timeout(&self) -> Option<Timestamp> {
+        self.streams.values().filter_map(|state| state.refresh.wake).min()
     }
 
     /// Whether the root of a fetch is worth waiting for.

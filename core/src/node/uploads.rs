@@ -3,42 +3,45 @@
 use super::{
     Node,
     io::{Event, Output},
+    links::Link,
 };
 use crate::{
     content::GROUP_LEN,
     id::{ContentId, LinkId},
-    swarm::{Rate, Upload},
+    swarm::{Candidate, Choker, Turn, Uplink, Upload, has_time, share},
     time::Timestamp,
+    units::BytesPerSec,
     wire::{LinkMessage, RejectReason, Request, data_header},
 };
 
-/// Least bytes in flight on all links together: an uplink is shared by few at a time, so that what is sent is whole soon and
-/// what is taken back has not been sent yet.
+/// Least bytes in flight on all links together, where the uplink is not known: it is shared by few at a time, so that what is
+/// sent is whole soon and what is taken back has not been sent yet.
 const MIN_TOTAL_IN_FLIGHT: u64 = 64 * 1024;
-/// Groups that may wait in any case, however slow the uplink.
-const MIN_BACKLOG: usize = 8;
+const GROUP: u64 = GROUP_LEN as u64;
 
 /// What all uploads share.
 #[derive(Debug)]
 pub(super) struct Uploads {
+    choker: Choker,
     /// The link that was served last.
     last: LinkId,
-    rate: Rate,
+    uplink: Uplink,
 }
 
 impl Uploads {
-    pub(super) fn new(now: Timestamp) -> Self {
-        Self { last: LinkId::new(0), rate: Rate::new(now) }
+    pub(super) fn new() -> Self {
+        Self { choker: Choker::default(), last: LinkId::new(0), uplink: Uplink::default() }
+    }
+
+    /// What the uplink carries, once that is known.
+    pub(super) fn capacity(&self) -> Option<BytesPerSec> {
+        self.uplink.capacity()
     }
 
     /// Bytes in flight on all links that keep the uplink busy: a quarter of a second.
-    fn in_flight(&self, now: Timestamp) -> u64 {
-        MIN_TOTAL_IN_FLIGHT.max(self.rate.at(now).value() / 4)
-    }
-
-    /// Groups that leave within a second.
-    fn backlog(&self, now: Timestamp) -> usize {
-        MIN_BACKLOG.max((self.rate.at(now).value() / u64::from(GROUP_LEN)) as usize)
+    fn in_flight(&self) -> u64 {
+        let quarter = |capacity: BytesPerSec| (capacity.value() / 4).max(2 * GROUP);
+        self.capacity().map_or(MIN_TOTAL_IN_FLIGHT, quarter)
     }
 }
 
@@ -60,21 +63,56 @@ impl Node {
             return;
         }
         self.store.touch(&content);
-        // Who has nothing waiting may go beyond what one may fill alone.
-        let first = self.links.get(&link).is_some_and(|state| state.transfer.queued() == 0);
-        let backlog = self.uploads.backlog(now) * if first { 2 } else { 1 };
-        if self.waiting_groups() + groups.len() > backlog {
-            self.reject(link, request, RejectReason::Busy);
-            return;
-        }
+        let room = self.room_for(link, now);
         let Some(state) = self.links.get_mut(&link) else { return };
-        let queued = groups
-            .iter()
-            .all(|group| state.transfer.queue_upload(Upload { request: request.id, content, group: *group }));
-        if !queued {
-            state.transfer.drop_uploads(request.id);
-            self.reject(link, request, RejectReason::Busy);
+        let uploads = groups.iter().map(|group| Upload { request: request.id, content, group: *group });
+        let queued = state.transfer.queue_uploads(uploads.take(room));
+        if queued < groups.len() {
+            state.transfer.turn = Turn::Waits(now);
+            self.reject(link, request, RejectReason::Busy(queued as u32));
         }
+    }
+
+    /// How many more groups for a link leave soon, if nobody has waited longer for that.
+    fn room_for(&self, link: LinkId, now: Timestamp) -> usize {
+        let called = self.links.get(&link).is_some_and(|state| state.transfer.turn.is_called(now));
+        if !called && self.waiting(now).any(|other| other.link != link) {
+            return 0;
+        }
+        self.share().saturating_sub(self.queued_and_sent(now))
+    }
+
+    fn share(&self) -> usize {
+        share(self.uploads.capacity(), GROUP)
+    }
+
+    fn waiting(&self, now: Timestamp) -> impl Iterator<Item = Candidate> {
+        self.links.iter().filter_map(move |(link, state)| state.transfer.candidate(*link, now))
+    }
+
+    /// Calls those who wait while there is time for them.
+    fn call_waiting(&mut self, now: Timestamp) {
+        let is_called = |state: &Link| state.transfer.turn.is_called(now) && state.transfer.queued() == 0;
+        let called = self.links.values().filter(|state| is_called(state)).count();
+        let (share, queued) = (self.share(), self.queued_and_sent(now));
+        for called in called.. {
+            if !has_time(share, queued, called) {
+                return;
+            }
+            let waiting: Vec<_> = self.waiting(now).collect();
+            let Some(link) = self.uploads.choker.call(waiting.into_iter()) else { return };
+            let Some(state) = self.links.get_mut(&link) else { return };
+            state.transfer.turn = Turn::Called(now);
+            self.say(link, &LinkMessage::Unchoke);
+        }
+    }
+
+    /// What a link's bulk channel holds.
+    pub(super) fn note_buffered(&mut self, link: LinkId, bytes: u64, now: Timestamp) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let left = state.transfer.set_in_flight(bytes, now);
+        let full = self.links.values().any(|state| state.transfer.is_full());
+        self.uploads.uplink.drained(left, full, now);
     }
 
     fn reject(&mut self, link: LinkId, request: &Request, reason: RejectReason) {
@@ -82,22 +120,32 @@ impl Node {
         self.output(Output::SendControl { link, payload });
     }
 
-    fn waiting_groups(&self) -> usize {
+    fn queued_groups(&self) -> usize {
         self.links.values().map(|state| state.transfer.queued()).sum()
+    }
+
+    fn in_flight(&self, now: Timestamp) -> u64 {
+        self.links.values().filter_map(|state| state.transfer.in_flight(now)).map(|(bytes, _)| bytes).sum()
+    }
+
+    /// Groups that are queued or in flight.
+    fn queued_and_sent(&self, now: Timestamp) -> usize {
+        self.queued_groups() + (self.in_flight(now) / GROUP) as usize
     }
 
     /// When groups that wait may be sent though nothing was said to have left.
     pub(super) fn uploads_timeout(&self, now: Timestamp) -> Option<Timestamp> {
         let until =
             self.links.values().filter_map(|state| state.transfer.in_flight(now)).map(|(_, until)| until);
-        until.min().filter(|_| self.waiting_groups() > 0)
+        let until = until.min().filter(|_| self.queued_groups() > 0);
+        let turns = self.links.values().filter_map(|state| state.transfer.turn.ends(now));
+        turns.chain(until).min()
     }
 
     /// Hands groups to the bulk channels that have room, in turn.
     pub(super) fn drive_uploads(&mut self, now: Timestamp) {
-        let in_flight = self.links.values().filter_map(|state| state.transfer.in_flight(now));
-        let in_flight: u64 = in_flight.map(|(bytes, _)| bytes).sum();
-        let mut room = self.uploads.in_flight(now).saturating_sub(in_flight);
+        self.call_waiting(now);
+        let mut room = self.uploads.in_flight().saturating_sub(self.in_flight(now));
         let mut idle = 0;
         while room > 0 && idle < self.links.len() {
             let after = self.links.keys().copied().find(|link| *link > self.uploads.last);
@@ -106,7 +154,7 @@ impl Node {
             let upload = self.links.get_mut(&link).and_then(|state| state.transfer.next_upload(now));
             idle = if upload.is_some() { 0 } else { idle + 1 };
             if let Some(upload) = upload {
-                room = room.saturating_sub(u64::from(GROUP_LEN));
+                room = room.saturating_sub(GROUP);
                 self.send_group(link, upload, now);
             }
         }
@@ -124,7 +172,6 @@ impl Node {
         let header = data_header(upload.request, upload.group, range.len() as usize);
         let Some(state) = self.links.get_mut(&link) else { return };
         state.transfer.sent(range.len(), now);
-        self.uploads.rate.add(range.len(), now);
         let peer = state.peer;
         self.stats.upload_bytes += range.len();
         self.output(Output::SendGroup { link, header, blob, range });

@@ -21,10 +21,62 @@ const MAX_PARTIAL: usize = 64;
 /// How long "coming" is believed without a group to show for it.
 const COMING_PATIENCE: Duration = Duration::from_millis(1500);
 
+/// What a peer says of one segment.
 #[derive(Clone, Debug)]
-enum Claim {
+pub(crate) enum Claim {
     All,
-    Some { groups: GroupSet, coming: Option<Timestamp> },
+    Some {
+        groups: GroupSet,
+        /// Groups that it gets or has got, …
+        coming: GroupSet,
+        /// …as it said last then.
+        heard: Timestamp,
+    },
+}
+
+impl Claim {
+    /// Whether it holds a group.
+    pub(crate) fn holds(&self, group: GroupIndex) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some { groups, .. } => groups.contains(group),
+        }
+    }
+
+    /// Whether it holds the whole segment.
+    pub(crate) fn holds_all(&self) -> bool {
+        matches!(self, Self::All)
+    }
+
+    /// Whether it holds any group.
+    pub(crate) fn holds_some(&self) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some { groups, .. } => !groups.is_empty(),
+        }
+    }
+
+    /// Whether it holds one of these groups.
+    pub(crate) fn holds_any(&self, mut groups: impl Iterator<Item = GroupIndex>) -> bool {
+        groups.any(|group| self.holds(group))
+    }
+
+    /// Until when the peer is believed to bring all of these groups, whether it holds them yet or not.
+    pub(crate) fn coming_until(&self, mut groups: impl Iterator<Item = GroupIndex>) -> Option<Timestamp> {
+        let Self::Some { groups: held, coming, heard } = self else { return None };
+        groups.all(|group| coming.contains(group) || held.contains(group)).then(|| *heard + COMING_PATIENCE)
+    }
+
+    /// Whether it is news for the peer that another one has this: it neither holds it nor expects it from elsewhere.
+    fn lacks(&self, entry: &Held) -> bool {
+        let (Self::Some { groups, coming, .. }, Held::Groups(ranges) | Held::Coming(ranges)) = (self, entry)
+        else {
+            return !self.holds_all();
+        };
+        let expects = |group| matches!(entry, Held::Coming(_)) && coming.contains(group);
+        let mut told = ranges.iter().flat_map(|range| range.iter());
+        told.any(|group| !groups.contains(group) && !expects(group))
+    }
 }
 
 /// The claims of one peer.
@@ -39,17 +91,19 @@ impl Claims {
     pub(crate) fn add(&mut self, entry: &HaveEntry, now: Timestamp) {
         match &entry.held {
             Held::All => self.set_all(entry.content),
-            Held::Coming => {
-                if let Some(Claim::Some { coming, .. }) = self.partial_claim(entry.content) {
-                    *coming = Some(now);
-                }
+            Held::Coming(ranges) => {
+                let Some(Claim::Some { coming, heard, .. }) = self.partial_claim(entry.content) else {
+                    return;
+                };
+                ranges.iter().for_each(|range| coming.insert_range(*range));
+                *heard = now;
             }
             Held::Groups(ranges) => {
-                let Some(Claim::Some { groups, coming }) = self.partial_claim(entry.content) else { return };
-                for range in ranges {
-                    groups.insert_range(*range);
-                }
-                *coming = coming.map(|_| now);
+                let Some(Claim::Some { groups, heard, .. }) = self.partial_claim(entry.content) else {
+                    return;
+                };
+                ranges.iter().for_each(|range| groups.insert_range(*range));
+                *heard = now;
             }
         }
     }
@@ -69,8 +123,9 @@ impl Claims {
                 return None;
             }
             self.partial += 1;
-            let groups = GroupSet::empty(MAX_GROUPS);
-            self.segments.insert(content, Claim::Some { groups, coming: None });
+            let none = GroupSet::empty(MAX_GROUPS);
+            let claim = Claim::Some { groups: none.clone(), coming: none, heard: Timestamp::default() };
+            self.segments.insert(content, claim);
         }
         self.segments.get_mut(&content)
     }
@@ -82,35 +137,14 @@ impl Claims {
         }
     }
 
-    /// Whether the peer says it holds a group.
-    pub(crate) fn holds(&self, content: &ContentId, group: GroupIndex) -> bool {
-        match self.segments.get(content) {
-            Some(Claim::All) => true,
-            Some(Claim::Some { groups, .. }) => groups.contains(group),
-            None => false,
-        }
+    /// What the peer says of a segment.
+    pub(crate) fn on(&self, content: &ContentId) -> Option<&Claim> {
+        self.segments.get(content)
     }
 
-    /// Whether the peer says it holds a whole segment.
-    pub(crate) fn holds_all(&self, content: &ContentId) -> bool {
-        matches!(self.segments.get(content), Some(Claim::All))
-    }
-
-    /// Whether the peer says it holds any group of a segment.
-    pub(crate) fn holds_some(&self, content: &ContentId) -> bool {
-        match self.segments.get(content) {
-            Some(Claim::All) => true,
-            Some(Claim::Some { groups, .. }) => !groups.is_empty(),
-            None => false,
-        }
-    }
-
-    /// Until when the peer is believed to bring groups it does not hold yet.
-    pub(crate) fn coming_until(&self, content: &ContentId) -> Option<Timestamp> {
-        match self.segments.get(content) {
-            Some(Claim::Some { coming: Some(since), .. }) => Some(*since + COMING_PATIENCE),
-            _ => None,
-        }
+    /// Whether it is news for the peer that another one has this.
+    pub(crate) fn lack(&self, entry: &HaveEntry) -> bool {
+        self.on(&entry.content).is_none_or(|claim| claim.lacks(&entry.held))
     }
 }
 
@@ -125,6 +159,10 @@ mod tests {
         ContentId::from_bytes(bytes)
     }
 
+    fn holds(claims: &Claims, group: u32) -> bool {
+        claims.on(&content(1)).is_some_and(|claim| claim.holds(GroupIndex::new(group)))
+    }
+
     fn groups(start: u32, end: u32) -> Held {
         let range = GroupRange::new(GroupIndex::new(start), GroupIndex::new(end)).expect("not empty");
         Held::Groups(BoundedVec::first_of([range]))
@@ -136,12 +174,10 @@ mod tests {
         let mut claims = Claims::default();
         claims.add(&HaveEntry { content: content(1), held: groups(0, 2) }, now);
         claims.add(&HaveEntry { content: content(1), held: groups(5, 6) }, now);
-        assert!(
-            claims.holds(&content(1), GroupIndex::new(1)) && claims.holds(&content(1), GroupIndex::new(5))
-        );
-        assert!(!claims.holds(&content(1), GroupIndex::new(3)));
+        assert!(holds(&claims, 1) && holds(&claims, 5));
+        assert!(!holds(&claims, 3));
         claims.add(&HaveEntry { content: content(1), held: Held::All }, now);
-        assert!(claims.holds(&content(1), GroupIndex::new(3)));
+        assert!(holds(&claims, 3));
     }
 
     #[test]
@@ -165,16 +201,22 @@ mod tests {
         for _ in 0..10_000 {
             claims.add(&HaveEntry { content: content(1), held: groups(4000, u32::MAX) }, now);
         }
-        assert!(claims.holds(&content(1), GroupIndex::new(MAX_GROUPS - 1)));
-        assert!(!claims.holds(&content(1), GroupIndex::new(MAX_GROUPS)));
+        assert!(holds(&claims, MAX_GROUPS - 1));
+        assert!(!holds(&claims, MAX_GROUPS));
     }
 
     #[test]
     fn coming_is_believed_for_a_while_and_renewed_by_groups() {
         let mut claims = Claims::default();
-        claims.add(&HaveEntry { content: content(1), held: Held::Coming }, Timestamp::from_millis(0));
-        assert_eq!(claims.coming_until(&content(1)), Some(Timestamp::from_millis(1500)));
+        let Held::Groups(ranges) = groups(0, 2) else { unreachable!("these are groups") };
+        let coming = Held::Coming(ranges);
+        let until = |claims: &Claims, group| {
+            claims.on(&content(1))?.coming_until([GroupIndex::new(group)].into_iter())
+        };
+        claims.add(&HaveEntry { content: content(1), held: coming }, Timestamp::from_millis(0));
+        assert_eq!(until(&claims, 1), Some(Timestamp::from_millis(1500)));
+        assert_eq!(until(&claims, 2), None);
         claims.add(&HaveEntry { content: content(1), held: groups(0, 1) }, Timestamp::from_millis(1000));
-        assert_eq!(claims.coming_until(&content(1)), Some(Timestamp::from_millis(2500)));
+        assert_eq!(until(&claims, 1), Some(Timestamp::from_millis(2500)));
     }
 }

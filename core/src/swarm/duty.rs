@@ -6,16 +6,42 @@
 
 use std::time::Duration;
 
+use crate::units::{GroupIndex, GroupRange};
+
+/// Most parts of a segment: each is drawn for on its own, so that a segment comes into the swarm at several places at once.
+pub(crate) const PARTS: u32 = 8;
+/// Fewest groups of a part.
+const LEAST_PART: u32 = 2;
 /// Length of a tier: time for neighbours to hear of a request and to pass that on.
 pub(crate) const TIER: Duration = Duration::from_millis(300);
 
-/// How long a peer leaves a segment to others: `draw` is its draw from 0 to 1, `peers` the swarm's size.
+/// How many parts a segment has in a swarm of so many peers: two peers share one.
+pub(crate) fn part_count(peers: u32) -> u32 {
+    match peers {
+        0..4 => 1,
+        4..8 => 2,
+        8..16 => 4,
+        16.. => PARTS,
+    }
+}
+
+/// So many parts of a segment of so many groups, or fewer.
+pub(crate) fn parts(groups: u32, count: u32) -> impl Iterator<Item = GroupRange> {
+    let len = groups.div_ceil(count.max(1)).max(LEAST_PART);
+    let starts = (0..groups.div_ceil(len)).map(move |part| part * len);
+    starts.filter_map(move |start| {
+        GroupRange::new(GroupIndex::new(start), GroupIndex::new((start + len).min(groups)))
+    })
+}
+
+/// How long a peer leaves a part to others: `draw` is its draw from 0 to 1, `peers` the swarm's size.
 ///
 /// About two peers come due in the first tier, two more in the second, then four, eight, …, evenly spread over each.
 pub(crate) fn wait(draw: f64, peers: u32) -> Duration {
     let mut place = draw * f64::from(peers.max(2)) / 2.0;
     if place < 1.0 {
-        return TIER.mul_f64(place);
+        // The lowest draws of all go at once rather than evenly spread.
+        return TIER.mul_f64(place * place);
     }
     // Powers of two by division, exact on every target.
     let mut tier = 1_u32;
@@ -29,6 +55,17 @@ pub(crate) fn wait(draw: f64, peers: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_segment_is_split_in_few_parts_that_cover_it() {
+        for groups in 1..200 {
+            let parts: Vec<_> = parts(groups, part_count(100)).collect();
+            assert!(parts.len() <= PARTS as usize);
+            assert!(parts.windows(2).all(|pair| pair[0].end() == pair[1].start()));
+            let ends = (parts[0].start().value(), parts[parts.len() - 1].end().value());
+            assert_eq!(ends, (0, groups));
+        }
+    }
 
     /// How many of so many peers, evenly drawn, come due in each tier.
     fn due_by_tier(peers: u32) -> Vec<usize> {

@@ -10,17 +10,23 @@ const MEMORY: Duration = Duration::from_secs(2);
 /// Estimates a rate from bytes as they come.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rate {
+    memory: f64,
     per_second: f64,
     updated: Timestamp,
 }
 
 impl Rate {
     pub(crate) fn new(now: Timestamp) -> Self {
-        Self { per_second: 0.0, updated: now }
+        Self::over(MEMORY, now)
+    }
+
+    /// An estimate with another time constant.
+    pub(crate) fn over(memory: Duration, now: Timestamp) -> Self {
+        Self { memory: memory.as_secs_f64(), per_second: 0.0, updated: now }
     }
 
     pub(crate) fn add(&mut self, bytes: u64, now: Timestamp) {
-        self.per_second = self.decayed(now) + bytes as f64 / MEMORY.as_secs_f64();
+        self.per_second = self.decayed(now) + bytes as f64 / self.memory;
         self.updated = now;
     }
 
@@ -31,7 +37,7 @@ impl Rate {
     fn decayed(&self, now: Timestamp) -> f64 {
         let passed = now.saturating_since(self.updated).as_secs_f64();
         // A rational decay: `exp` is not bit-identical on all targets, and a trace has to be.
-        let half = 1.0 + passed / (4.0 * MEMORY.as_secs_f64());
+        let half = 1.0 + passed / (4.0 * self.memory);
         self.per_second / (half * half * half * half)
     }
 }

@@ -7,10 +7,14 @@ use std::{collections::VecDeque, time::Duration};
 
 use litemap::LiteMap;
 
-use super::{claims::Claims, rate::Rate};
+use super::{
+    choke::{self, Candidate, Turn},
+    claims::Claims,
+    rate::Rate,
+};
 use crate::{
     content::GROUP_LEN,
-    id::{ContentId, RequestId},
+    id::{ContentId, LinkId, RequestId},
     time::Timestamp,
     units::{GroupIndex, GroupRange},
 };
@@ -21,8 +25,6 @@ const MAX_QUEUED_UPLOADS: usize = 256;
 const START_WINDOW: usize = 4;
 /// Most groups asked of one peer at a time.
 const MAX_WINDOW: usize = 64;
-/// A peer that was too busy is not asked for so long.
-const BUSY: Duration = Duration::from_millis(400);
 /// Bytes of which none left for so long wait for their receiver, not for the uplink: they don't keep others from being served.
 const STUCK: Duration = Duration::from_millis(500);
 /// When a bulk channel holds no more than this, its driver says so: a group is then about to be out. Bytes.
@@ -30,7 +32,7 @@ pub const BULK_LOW: u64 = 16 * 1024;
 /// Requests are late when the link brought nothing for this, for four round trips, or for three of its own pauses.
 const LATE_AFTER: Duration = Duration::from_millis(1000);
 /// Longest time that a link's round trips or pauses earn it: the peer decides when it answers a ping.
-const LATEST: Duration = Duration::from_secs(6);
+const LATEST: Duration = Duration::from_secs(2);
 /// A request is late after so many times that, whatever else the link brings meanwhile.
 const LATE_IN_LINE: u32 = 3;
 /// Most late requests whose groups are still of use when they come after all.
@@ -69,6 +71,7 @@ pub(crate) struct Late {
 #[derive(Clone, Debug)]
 struct Asked {
     content: ContentId,
+    first: GroupIndex,
     groups: Vec<GroupIndex>,
     at: Timestamp,
 }
@@ -106,8 +109,14 @@ pub(crate) struct Transfer {
     rate_in: Rate,
     rate_out: Rate,
     snubbed_until: Timestamp,
-    /// Until when the peer has no time for more requests.
-    busy_until: Timestamp,
+    /// Until when the peer has no time for requests, unless it calls.
+    choked: Option<Timestamp>,
+    /// Bytes that came lately, …
+    given: Rate,
+    /// …and that went to the peer, for its standing.
+    got: Rate,
+    /// Where the peer stands with this side's uplink.
+    pub(crate) turn: Turn,
     uploads: VecDeque<Upload>,
     /// Bytes given to the driver's bulk channel and not drained yet.
     in_flight: u64,
@@ -131,7 +140,10 @@ impl Transfer {
             rate_in: Rate::new(now),
             rate_out: Rate::new(now),
             snubbed_until: now,
-            busy_until: now,
+            choked: None,
+            given: Rate::over(choke::MEMORY, now),
+            got: Rate::over(choke::MEMORY, now),
+            turn: Turn::None,
             uploads: VecDeque::new(),
             in_flight: 0,
             drained: now,
@@ -140,7 +152,7 @@ impl Transfer {
 
     /// Groups the peer may still be asked for: about half a second of its rate.
     pub(crate) fn room(&self, now: Timestamp) -> usize {
-        if now < self.busy_until {
+        if self.rested_at(now).is_some() {
             return 0;
         }
         let half_second = self.rate_in.at(now).value() as usize / 2 / GROUP_LEN as usize;
@@ -152,7 +164,10 @@ impl Transfer {
         let rate = self.rate_in.at(now).value().max(50_000);
         let queued = (self.outstanding as u64 + 1) * GROUP_LEN as u64 * 1_000_000 / rate;
         let snub = if now < self.snubbed_until { SNUB.as_micros() as u64 } else { 0 };
-        rtt.unwrap_or(Duration::from_millis(50)).as_micros() as u64 + queued + snub
+        rtt.unwrap_or(Duration::from_millis(50)).as_micros() as u64
+            + queued
+            + snub
+            + self.pause.as_micros() as u64
     }
 
     /// Notes a request and numbers it.
@@ -164,7 +179,7 @@ impl Transfer {
             self.heard = self.heard.max(now);
         }
         self.outstanding += groups.len();
-        self.asked.insert(id, Asked { content, groups, at: now });
+        self.asked.insert(id, Asked { content, first: range.start(), groups, at: now });
         id
     }
 
@@ -178,6 +193,7 @@ impl Transfer {
     ) -> Answer {
         self.bytes_in += len;
         self.rate_in.add(len, now);
+        self.given.add(len, now);
         if let Some(asked) = self.asked.get_mut(&request)
             && asked.take(group)
         {
@@ -216,6 +232,28 @@ impl Transfer {
         LATE_AFTER.max((rtt.unwrap_or_default() * 4).max(self.pause * 3).min(LATEST))
     }
 
+    /// The peer serves the first so many groups of a request and then no more for now: the groups that won't come. It is asked
+    /// again when it calls, or a good while later.
+    pub(crate) fn choked(
+        &mut self,
+        request: RequestId,
+        serves: u32,
+        now: Timestamp,
+    ) -> Option<(ContentId, Vec<GroupIndex>)> {
+        self.choked = Some(now + choke::CHOKED);
+        let asked = self.asked.get_mut(&request)?;
+        let end = asked.first.value().saturating_add(serves);
+        let (kept, refused): (Vec<_>, Vec<_>) = asked.groups.iter().partition(|group| group.value() < end);
+        let content = asked.content;
+        self.outstanding -= refused.len();
+        if kept.is_empty() {
+            self.asked.remove(&request);
+        } else {
+            asked.groups = kept;
+        }
+        Some((content, refused))
+    }
+
     /// Ends a request that the peer will not answer; its groups may not come any more.
     pub(crate) fn rejected(&mut self, request: RequestId) -> Option<(ContentId, Vec<GroupIndex>)> {
         let asked = self.asked.remove(&request)?;
@@ -225,14 +263,52 @@ impl Transfer {
         Some((asked.content, asked.groups))
     }
 
-    /// The peer has no time: it is asked again a little later.
-    pub(crate) fn rest(&mut self, now: Timestamp) {
-        self.busy_until = now + BUSY;
+    /// The peer has time again.
+    pub(crate) fn unchoked(&mut self) {
+        self.choked = None;
     }
 
     /// When the peer may be asked again, if it had no time.
     pub(crate) fn rested_at(&self, now: Timestamp) -> Option<Timestamp> {
-        (now < self.busy_until).then_some(self.busy_until)
+        self.choked.filter(|until| now < *until)
+    }
+
+    /// Whether it has just become time to ask the peer again.
+    pub(crate) fn is_rested(&mut self, now: Timestamp) -> bool {
+        self.choked.take_if(|until| *until <= now).is_some()
+    }
+
+    /// The peer as one of those who wait.
+    pub(crate) fn candidate(&self, link: LinkId, now: Timestamp) -> Option<Candidate> {
+        let (given, got) = (self.given.at(now), self.got.at(now));
+        self.turn.waits(now).map(|since| Candidate { link, since, given, got })
+    }
+
+    /// Takes back the requests for a segment that ask for one of these groups: their numbers, and what had not come.
+    pub(crate) fn take_back(
+        &mut self,
+        content: &ContentId,
+        any_of: impl Fn(&GroupIndex) -> bool,
+    ) -> Vec<(RequestId, Vec<GroupIndex>)> {
+        let is_one = |asked: &Asked| asked.content == *content && asked.groups.iter().any(&any_of);
+        let requests: Vec<_> =
+            self.asked.iter().filter(|(_, asked)| is_one(asked)).map(|(id, _)| *id).collect();
+        let mut taken = Vec::new();
+        for request in requests {
+            taken.extend(self.forget(request).map(|asked| (request, asked.groups)));
+        }
+        taken
+    }
+
+    /// Forgets a request; its groups are of use if they come after all.
+    fn forget(&mut self, request: RequestId) -> Option<Asked> {
+        let asked = self.asked.remove(&request)?;
+        self.outstanding -= asked.groups.len();
+        self.late.push_back((request, asked.clone()));
+        if self.late.len() > MAX_LATE {
+            self.cancelled += self.late.pop_front().map_or(0, |(_, asked)| asked.groups.len());
+        }
+        Some(asked)
     }
 
     /// Ends every request for a segment; returns their numbers for a cancel message.
@@ -253,14 +329,9 @@ impl Transfer {
             self.asked.iter().filter(|(_, asked)| is_late(asked)).map(|(request, _)| *request).collect();
         let mut late = Vec::new();
         for request in requests {
-            let Some(asked) = self.asked.remove(&request) else { continue };
-            self.outstanding -= asked.groups.len();
+            let Some(asked) = self.forget(request) else { continue };
             self.snubbed_until = now + SNUB;
-            late.push(Late { request, content: asked.content, groups: asked.groups.clone() });
-            self.late.push_back((request, asked));
-            if self.late.len() > MAX_LATE {
-                self.cancelled += self.late.pop_front().map_or(0, |(_, asked)| asked.groups.len());
-            }
+            late.push(Late { request, content: asked.content, groups: asked.groups });
         }
         late
     }
@@ -271,13 +342,11 @@ impl Transfer {
         self.asked.values().map(|asked| asked.late_at(self.heard, limit)).min()
     }
 
-    /// Queues a group for the peer; `false` if the queue is full.
-    pub(crate) fn queue_upload(&mut self, upload: Upload) -> bool {
-        if self.uploads.len() >= MAX_QUEUED_UPLOADS {
-            return false;
-        }
-        self.uploads.push_back(upload);
-        true
+    /// Queues as many of these groups for the peer as there is room for; how many.
+    pub(crate) fn queue_uploads(&mut self, uploads: impl Iterator<Item = Upload>) -> usize {
+        let before = self.uploads.len();
+        self.uploads.extend(uploads.take(MAX_QUEUED_UPLOADS.saturating_sub(before)));
+        self.uploads.len() - before
     }
 
     /// Forgets what is queued for a request.
@@ -314,14 +383,22 @@ impl Transfer {
         self.in_flight += bytes;
         self.bytes_out += bytes;
         self.rate_out.add(bytes, now);
+        self.got.add(bytes, now);
     }
 
-    /// The driver's bulk channel holds this many bytes now.
-    pub(crate) fn set_in_flight(&mut self, bytes: u64, now: Timestamp) {
+    /// The driver's bulk channel holds this many bytes now; how many left it since it was full, if it was.
+    pub(crate) fn set_in_flight(&mut self, bytes: u64, now: Timestamp) -> u64 {
+        let left = if self.is_full() { self.in_flight.saturating_sub(bytes) } else { 0 };
         if bytes < self.in_flight {
             self.drained = now;
         }
         self.in_flight = bytes;
+        left
+    }
+
+    /// Whether the driver will say when the bulk channel has drained.
+    pub(crate) fn is_full(&self) -> bool {
+        self.in_flight > BULK_LOW
     }
 }
 
@@ -394,7 +471,7 @@ mod tests {
         let mut now = NOW;
         let late_after =
             |transfer: &Transfer, now| transfer.next_late(None).map(|at| at.saturating_since(now));
-        for (wait, then) in [(900, 2700), (5000, 6000), (100, 6000)] {
+        for (wait, then) in [(600, 1800), (5000, 2000), (100, 2000)] {
             let request = transfer.ask(content(), range(0, 1), now);
             now = now + Duration::from_millis(wait);
             transfer.answered(request, GroupIndex::new(0), 16384, now);
@@ -443,7 +520,7 @@ mod tests {
     fn uploads_wait_while_the_bulk_channel_is_full() {
         let mut transfer = Transfer::new(NOW);
         let upload = Upload { request: RequestId::new(0), content: content(), group: GroupIndex::new(0) };
-        assert!(transfer.queue_upload(upload) && transfer.queue_upload(upload));
+        assert_eq!(transfer.queue_uploads([upload, upload].into_iter()), 2);
         transfer.set_in_flight(BULK_LOW + 1, NOW);
         assert_eq!(transfer.next_upload(NOW), None);
         transfer.set_in_flight(BULK_LOW, NOW);
@@ -454,7 +531,7 @@ mod tests {
     fn the_upload_queue_is_bounded() {
         let mut transfer = Transfer::new(NOW);
         let upload = Upload { request: RequestId::new(0), content: content(), group: GroupIndex::new(0) };
-        let queued = (0..1000).filter(|_| transfer.queue_upload(upload)).count();
-        assert_eq!(queued, MAX_QUEUED_UPLOADS);
+        let queued = transfer.queue_uploads((0..200).map(|_| upload));
+        assert_eq!(queued + transfer.queue_uploads((0..200).map(|_| upload)), MAX_QUEUED_UPLOADS);
     }
 }

@@ -37,6 +37,7 @@ const REJECT: u16 = 9;
 const GET_LIST: u16 = 10;
 const LIST_PART: u16 = 11;
 const NO_LIST: u16 = 12;
+const UNCHOKE: u16 = 13;
 const DATA: u16 = 32;
 
 /// A control message between two peers.
@@ -66,6 +67,8 @@ pub enum LinkMessage {
     ListPart(ListPart),
     /// The sender has no group list of this content.
     NoList(ContentId),
+    /// The sender, who rejected a request for being busy, has time for requests now.
+    Unchoke,
 }
 
 /// Why a peer says goodbye.
@@ -106,8 +109,8 @@ pub enum Held {
     All,
     /// These groups, besides those said before.
     Groups(BoundedVec<GroupRange, MAX_RANGES>),
-    /// Nothing yet: the sender fetches it from the origin now and passes groups on as they verify.
-    Coming,
+    /// These groups not yet: the sender gets them now, from the origin or a neighbour, and passes them on as they verify.
+    Coming(BoundedVec<GroupRange, MAX_RANGES>),
 }
 
 /// Asks for groups of one segment.
@@ -124,8 +127,8 @@ pub struct Request {
 /// Why a request is not served.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum RejectReason {
-    /// The sender's queue for this link is full.
-    Busy,
+    /// The sender has no time for groups after the first so many; it says when it does.
+    Busy(u32),
     /// The sender does not hold (all of) the groups.
     NotHeld,
 }
@@ -205,6 +208,7 @@ impl LinkMessage {
             Self::GetList(content) => write_frame(out, GET_LIST, content),
             Self::ListPart(part) => write_frame(out, LIST_PART, part),
             Self::NoList(content) => write_frame(out, NO_LIST, content),
+            Self::Unchoke => write_frame(out, UNCHOKE, &()),
         }
     }
 
@@ -236,6 +240,7 @@ impl LinkMessage {
             GET_LIST => Self::GetList(read_body(frame)?),
             LIST_PART => Self::ListPart(read_body(frame)?),
             NO_LIST => Self::NoList(read_body(frame)?),
+            UNCHOKE => Self::Unchoke,
             _ => return Ok(None),
         }))
     }

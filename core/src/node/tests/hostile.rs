@@ -249,7 +249,11 @@ mod properties {
     fn well_formed() -> [LinkMessage; 8] {
         let groups = BoundedVec::first_of(GroupRange::new(GroupIndex::new(0), GroupIndex::new(3)));
         let entry = |number, held| HaveEntry { content: content(number), held };
-        let entries = [entry(0, Held::All), entry(1, Held::Groups(groups.clone())), entry(2, Held::Coming)];
+        let entries = [
+            entry(0, Held::All),
+            entry(1, Held::Groups(groups.clone())),
+            entry(2, Held::Coming(groups.clone())),
+        ];
         let values = BoundedVec::first_of(list(&segment(1)).values().iter().copied());
         let part =
             ListPart { content: content(1), len: list(&segment(1)).len(), first: GroupIndex::new(0), values };
@@ -262,7 +266,7 @@ mod properties {
             LinkMessage::Lost(BoundedVec::first_of([content(1)])),
             LinkMessage::Request(Request { id: RequestId::new(0), content: content(0), groups }),
             LinkMessage::Cancel(RequestId::new(0)),
-            LinkMessage::Reject(RequestId::new(0), RejectReason::Busy),
+            LinkMessage::Reject(RequestId::new(0), RejectReason::Busy(0)),
             LinkMessage::GetList(content(0)),
             LinkMessage::ListPart(part),
         ]

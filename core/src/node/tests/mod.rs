@@ -1,5 +1,6 @@
 //! A few nodes in one place: claims about single mechanisms. Whole swarms are simulated in the `tests` crate.
 
+mod choking;
 mod hostile;
 mod introductions;
 mod lab;

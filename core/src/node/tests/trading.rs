@@ -4,9 +4,8 @@ use super::{super::*, lab::*};
 use crate::{
     bounded::BoundedVec,
     content::GROUP_LEN,
-    id::RequestId,
     units::{ByteRange, GroupIndex, GroupRange},
-    wire::{Have, HaveEntry, Held, LinkMessage, RejectReason, Request},
+    wire::{Have, HaveEntry, Held, LinkMessage, Request},
 };
 
 const FAR: Duration = Duration::from_secs(20);
@@ -23,6 +22,10 @@ fn requests(lab: &Lab, tab: usize) -> BTreeMap<u32, Vec<LinkId>> {
         }
     }
     asked
+}
+
+fn range(groups: std::ops::Range<u32>) -> GroupRange {
+    GroupRange::new(GroupIndex::new(groups.start), GroupIndex::new(groups.end)).unwrap()
 }
 
 fn groups_from_peers(lab: &Lab, tab: usize) -> usize {
@@ -291,79 +294,17 @@ fn who_has_it_coming_from_a_neighbour_says_so_to_the_others_once() {
     lab.fetch(1, 0, FAR);
     lab.answer_sidecars(1, 0);
     lab.tabs[1].said.clear();
-    lab.claim(0, 1, 0, Held::Coming);
-    lab.claim(0, 1, 0, Held::Coming);
+    let coming = |groups: std::ops::Range<u32>| Held::Coming(BoundedVec::first_of([range(groups)]));
+    lab.claim(0, 1, 0, coming(0..3));
+    lab.claim(0, 1, 0, coming(3..GROUPS));
+    lab.claim(0, 1, 0, coming(0..GROUPS));
     let link = lab.link(1, 2);
-    let told = |(to, said): &&(LinkId, LinkMessage)| {
-        *to == link && matches!(said, LinkMessage::Have(have) if have.entries[0].held == Held::Coming)
+    let told = |(to, said): &(LinkId, LinkMessage)| match said {
+        LinkMessage::Have(have) if *to == link => Some(have.entries[0].held.clone()),
+        _ => None,
     };
-    assert_eq!(lab.tabs[1].said.iter().filter(told).count(), 1);
-}
-
-#[test]
-fn a_neighbour_that_is_busy_is_asked_again_a_little_later() {
-    let mut lab = Lab::connected(2);
-    lab.hold(0, 0);
-    lab.silent.insert(0);
-    lab.fetch(1, 0, FAR);
-    lab.advance(Duration::from_millis(500));
-    lab.answer_sidecars(1, 0);
-    let asked = |lab: &Lab| requests(lab, 1).values().flatten().count();
-    assert_eq!(asked(&lab), 4);
-    let reject = |lab: &mut Lab, reason| {
-        for id in 0..10 {
-            lab.say(0, 1, &LinkMessage::Reject(RequestId::new(id), reason).to_bytes());
-        }
-    };
-    reject(&mut lab, RejectReason::Busy);
-    lab.advance(Duration::from_millis(399));
-    assert_eq!(asked(&lab), 4);
-    lab.advance(Duration::from_millis(1));
-    assert_eq!(asked(&lab), 8);
-    reject(&mut lab, RejectReason::NotHeld);
-    lab.advance(Duration::from_millis(900));
-    assert_eq!(asked(&lab), 8, "who holds nothing is not asked again");
-}
-
-/// What tab 0, which holds segment 0, does with a request for these groups, its uplink taking nothing.
-fn serve(lab: &mut Lab, from: usize, id: u32, groups: std::ops::Range<u32>) -> (usize, usize) {
-    let range = GroupRange::new(GroupIndex::new(groups.start), GroupIndex::new(groups.end)).unwrap();
-    let request =
-        Request { id: RequestId::new(id), content: content(0), groups: BoundedVec::first_of([range]) };
-    let message = LinkMessage::Request(request).to_bytes();
-    let (link, now) = (lab.link(0, from), lab.now);
-    let node = &mut lab.tabs[0].node;
-    node.handle_link_message(link, Channel::Control, &message, now);
-    let outputs: Vec<_> = std::iter::from_fn(|| node.poll_output()).collect();
-    let sent = outputs.iter().filter(|output| matches!(output, Output::SendGroup { .. })).count();
-    (sent, outputs.iter().filter(|output| matches!(output, Output::SendControl { .. })).count())
-}
-
-#[test]
-fn few_groups_are_sent_at_a_time_and_what_would_wait_too_long_is_refused() {
-    let mut lab = Lab::connected(3);
-    lab.hold(0, 0);
-    assert_eq!(serve(&mut lab, 1, 0, 0..7), (2, 0), "a link holds one more than its mark");
-    assert_eq!(serve(&mut lab, 2, 0, 0..2), (2, 0), "and all together 64 KiB");
-    assert_eq!(serve(&mut lab, 1, 1, 0..3), (0, 0), "the others wait");
-    assert_eq!(serve(&mut lab, 1, 2, 3..4), (0, 1), "eight, and no more on an uplink that moves nothing");
-    assert_eq!(serve(&mut lab, 2, 1, 2..7), (0, 0), "but who has nothing waiting is let in");
-    assert_eq!(serve(&mut lab, 2, 2, 2..3), (0, 1), "once");
-}
-
-#[test]
-fn a_link_that_takes_nothing_does_not_keep_others_from_being_served() {
-    let mut lab = Lab::connected(4);
-    lab.hold(0, 0);
-    assert_eq!(serve(&mut lab, 1, 0, 0..2), (2, 0));
-    assert_eq!(serve(&mut lab, 2, 0, 0..2), (2, 0));
-    assert_eq!(serve(&mut lab, 3, 0, 0..2), (0, 0));
-    let node = &mut lab.tabs[0].node;
-    let due = node.poll_timeout().expect("something waits");
-    assert!(due <= lab.now + Duration::from_millis(500));
-    node.handle_timeout(due);
-    let outputs = std::iter::from_fn(|| node.poll_output());
-    assert_eq!(outputs.filter(|output| matches!(output, Output::SendGroup { .. })).count(), 2);
+    let told: Vec<_> = lab.tabs[1].said.iter().filter_map(told).collect();
+    assert_eq!(told, [coming(0..GROUPS)], "once, and not before all of it is on its way");
 }
 
 #[test]

@@ -1,0 +1,256 @@
+//! When the origin is asked: by whom of all the peers first ([`crate::swarm::duty`]), and by everybody when time runs out.
+
+use std::time::Duration;
+
+use super::{
+    Node,
+    fetch::{Fetch, ListAsk, ORIGIN_STALL, Phase},
+    fetching::STALL,
+};
+use crate::{
+    id::{ContentId, PeerId},
+    store::Stored,
+    swarm::{Claim, duty},
+    time::Timestamp,
+    units::{GroupIndex, GroupRange},
+};
+
+/// How long a fetch waits for links that are being set up.
+const CONNECT_PATIENCE: Duration = Duration::from_millis(1500);
+/// How long a root may take while there are neighbours who may have the segment.
+const RESOLVE_PATIENCE: Duration = Duration::from_millis(400);
+/// How long a new neighbour may take to say what it holds.
+const HEAR_PATIENCE: Duration = Duration::from_millis(250);
+/// Duty is weighed by the uplink, but never less than by this part of what it takes to pass everything on twice.
+const LEAST_FITNESS: f64 = 0.1;
+
+/// When the origin is to be asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Due {
+    At(Timestamp),
+    NotNeeded,
+    /// For this part, or for all that is missing.
+    Now(Option<GroupRange>),
+}
+
+/// This peer's draws for the parts of a segment: they differ by part, segment and peer.
+pub(super) struct Lots([u8; 32]);
+
+impl Lots {
+    /// The draw for the part in this place, 0 to 1.
+    pub(super) fn draw(&self, place: usize) -> f64 {
+        f64::from(u16::from_le_bytes([self.0[2 * place], self.0[2 * place + 1]])) / f64::from(u16::MAX)
+    }
+}
+
+/// What peers promise of a segment, and how long this one leaves it to them.
+struct Outlook<'a> {
+    claims: Vec<&'a Claim>,
+    lots: Lots,
+    fitness: f64,
+    peers: u32,
+    /// Until then somebody who holds groups may bring them.
+    holding: Timestamp,
+    /// Until then neighbours may say what they hold.
+    hearing: Timestamp,
+}
+
+impl Outlook<'_> {
+    /// Until when peers may bring the part in this place of which these groups are missing.
+    fn patience(&self, place: usize, missing: impl Iterator<Item = GroupIndex> + Clone) -> Timestamp {
+        let duty = duty::wait(self.lots.draw(place) / self.fitness, self.peers);
+        let held = self.claims.iter().any(|claim| claim.holds_any(missing.clone()));
+        let coming = self.claims.iter().filter_map(|claim| claim.coming_until(missing.clone())).max();
+        let until = coming.into_iter().chain(held.then_some(self.holding)).fold(self.hearing, Timestamp::max);
+        until + duty
+    }
+}
+
+impl Node {
+    pub(super) fn ask_origin(&mut self, fetch: &mut Fetch, now: Timestamp) {
+        fetch.wake = None;
+        match self.origin_due(fetch, now) {
+            Due::At(at) => fetch.wake = Some(at),
+            Due::Now(part) => self.start_origin(fetch, part, now),
+            Due::NotNeeded => {}
+        }
+        if let Phase::Listing { ask: ListAsk::Peer(_, until), .. } = fetch.phase {
+            fetch.wake_by(until);
+        }
+        if fetch.origin.is_some() && self.has_holder(fetch) {
+            let stall = (fetch.origin_progress + ORIGIN_STALL).min(fetch.deadline);
+            if now < stall {
+                fetch.wake_by(stall);
+            }
+        }
+    }
+
+    fn origin_due(&self, fetch: &Fetch, now: Timestamp) -> Due {
+        if fetch.origin.is_some() || fetch.origin_error.is_some() || fetch.whole.is_some() {
+            return Due::NotNeeded;
+        }
+        if self.is_held(fetch) || fetch.waiters.is_empty() {
+            return Due::NotNeeded;
+        }
+        if let Some(stalls) = self.twin_stalls_at(fetch).filter(|at| now < *at) {
+            return Due::At(stalls);
+        }
+        let listless = matches!(fetch.phase, Phase::Listing { ask: ListAsk::Nowhere, .. });
+        if !self.p2p || listless || fetch.phase == Phase::Rootless {
+            return Due::Now(None);
+        }
+        let latest = fetch.deadline.saturating_sub(self.pace.margin(self.missing_bytes(fetch)));
+        let Some((until, part)) = self.patience(fetch, now) else { return Due::Now(None) };
+        match until.min(latest) {
+            at if now < at => Due::At(at),
+            _ if now < latest => Due::Now(part),
+            _ => Due::Now(None),
+        }
+    }
+
+    /// When the origin counts as stalled that brings the same bytes for a fetch under another name.
+    fn twin_stalls_at(&self, fetch: &Fetch) -> Option<Timestamp> {
+        let Phase::Trading { content } = fetch.phase else { return None };
+        let twins = self.fetches.values().filter(|twin| twin.phase == Phase::Trading { content });
+        twins.filter(|twin| twin.origin.is_some()).map(|twin| twin.origin_progress + ORIGIN_STALL).max()
+    }
+
+    /// Until when peers may bring the segment, and the part that is to be asked for then; `None` if there is nobody to wait for.
+    fn patience(&self, fetch: &Fetch, now: Timestamp) -> Option<(Timestamp, Option<GroupRange>)> {
+        if fetch.phase == Phase::Resolving && !self.root_is_coming(fetch) {
+            return None;
+        }
+        if self.ready_links().next().is_none() {
+            return self.is_connecting(fetch).then(|| (fetch.started + CONNECT_PATIENCE, None));
+        }
+        let Some(content) = fetch.content() else { return Some((fetch.progress + RESOLVE_PATIENCE, None)) };
+        let outlook = self.outlook(fetch, content, now);
+        let Some((stored, true)) = self.trading(fetch).map(|stored| (stored, self.takes_parts(fetch))) else {
+            let missing = self.missing(fetch);
+            return Some((outlook.patience(0, missing.into_iter()), None));
+        };
+        let parts = duty::parts(stored.held.groups(), fetch.parts).enumerate();
+        let waits = parts.filter_map(|(place, part)| {
+            let missing = part.iter().filter(|group| !stored.held.contains(*group));
+            missing.clone().next().map(|_| (outlook.patience(place, missing), Some(part)))
+        });
+        waits.min_by_key(|(until, _)| *until)
+    }
+
+    fn outlook(&self, fetch: &Fetch, content: ContentId, now: Timestamp) -> Outlook<'_> {
+        // A new neighbour says what it holds right after its hello. Both ends wait for that, and then not equally long.
+        let hearing = self.last_ready.map_or(fetch.listed, |at| fetch.listed.max(at + HEAR_PATIENCE));
+        Outlook {
+            claims: self.claims_on(content).map(|(_, claim)| claim).collect(),
+            lots: self.lots(fetch),
+            fitness: self.fitness(now),
+            peers: self.swarm_size(fetch),
+            holding: fetch.progress + STALL,
+            hearing,
+        }
+    }
+
+    /// Whether the origin may be asked for a part of the segment while nothing is urgent.
+    fn takes_parts(&self, fetch: &Fetch) -> bool {
+        fetch.parts > 1 && !fetch.no_range && !self.pace.refuses_ranges
+    }
+
+    fn trading(&self, fetch: &Fetch) -> Option<&Stored> {
+        let Phase::Trading { content } = fetch.phase else { return None };
+        self.store.get(&content)
+    }
+
+    fn missing(&self, fetch: &Fetch) -> Vec<GroupIndex> {
+        match self.trading(fetch) {
+            Some(stored) => stored.held.missing().collect(),
+            None => self.all_groups(fetch).into_iter().flat_map(GroupRange::iter).collect(),
+        }
+    }
+
+    /// Whether links are on their way that may bring the segment.
+    fn is_connecting(&self, fetch: &Fetch) -> bool {
+        if !self.config.service {
+            return false;
+        }
+        if !self.may_connect() {
+            // The first frame is expected soon; the very first segment does not wait, its deadline is now.
+            return self.service.is_ready() || self.service.is_promising();
+        }
+        let unanswered = self.streams.get(&fetch.stream).is_some_and(|state| !state.answered);
+        let joining = unanswered && (self.service.is_ready() || self.service.is_promising());
+        joining || self.links.values().any(|link| !link.is_ready())
+    }
+
+    /// Viewers of the fetch's stream, as far as is known.
+    pub(super) fn swarm_size(&self, fetch: &Fetch) -> u32 {
+        let told = self.streams.get(&fetch.stream).and_then(|state| state.population).unwrap_or(1);
+        told.max(self.ready_links().count() as u32 + 1)
+    }
+
+    /// How fit this peer is for origin duty, up to 1: who can't pass on what it fetched twice as fast as it is played is of
+    /// little use to the others.
+    fn fitness(&self, now: Timestamp) -> f64 {
+        let Some(capacity) = self.uploads.capacity() else { return 1.0 };
+        let twice = 2.0 * self.demand.at(now).value().max(1) as f64;
+        let part = (capacity.value() as f64 / twice).clamp(LEAST_FITNESS, 1.0);
+        part * part
+    }
+
+    pub(super) fn lots(&self, fetch: &Fetch) -> Lots {
+        let peer = self.service.peer().unwrap_or(PeerId::from_bytes([0; 32]));
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(peer.as_bytes());
+        hasher.update(fetch.segment.as_bytes());
+        Lots(*hasher.finalize().as_bytes())
+    }
+
+    /// Groups that are on their way from the origin.
+    pub(super) fn coming_from_origin(&self, content: &ContentId) -> Option<GroupRange> {
+        let mut fetches = self.fetches.values();
+        let fetch = fetches.find(|fetch| fetch.origin.is_some() && fetch.content() == Some(*content))?;
+        fetch.origin_groups.or_else(|| self.all_groups(fetch))
+    }
+
+    fn all_groups(&self, fetch: &Fetch) -> Option<GroupRange> {
+        let groups = match &fetch.phase {
+            Phase::Listing { len, .. } => len.groups(),
+            Phase::Trading { content } => self.store.get(content)?.held.groups(),
+            Phase::Resolving | Phase::Rootless => return None,
+        };
+        GroupRange::new(GroupIndex::new(0), GroupIndex::new(groups))
+    }
+
+    /// The origin was asked: neighbours hear what it brings.
+    pub(super) fn tell_origin_coming(&mut self, fetch: &mut Fetch) {
+        let (Some(content), Some(all)) = (fetch.content(), self.all_groups(fetch)) else { return };
+        let groups = fetch.origin_groups.unwrap_or(all);
+        for (place, part) in duty::parts(all.end().value(), fetch.parts).enumerate() {
+            fetch.told |= u8::from(part.iter().all(|group| groups.contains(group))) << place;
+        }
+        self.announce_coming(fetch.stream, content, groups);
+    }
+
+    /// What a neighbour holds or has coming comes here too: those further away need not ask the origin for it.
+    pub(super) fn relay_coming(&mut self, fetch: &mut Fetch, now: Timestamp) {
+        let Phase::Trading { content } = fetch.phase else { return };
+        let Some(stored) = self.store.get(&content).filter(|_| self.p2p) else { return };
+        let untold = |place: usize| fetch.told & 1 << place == 0;
+        let parts = duty::parts(stored.held.groups(), fetch.parts).enumerate();
+        let parts = parts
+            .filter(|(place, part)| untold(*place) && part.iter().any(|group| !stored.held.contains(group)));
+        let parts: Vec<_> = parts.collect();
+        if parts.is_empty() {
+            return;
+        }
+        let claims: Vec<_> = self.claims_on(content).map(|(_, claim)| claim).collect();
+        let comes = |claim: &Claim, part: &GroupRange| {
+            claim.holds_all() || claim.coming_until(part.iter()).is_some_and(|until| now < until)
+        };
+        let coming: Vec<_> =
+            parts.into_iter().filter(|(_, part)| claims.iter().any(|claim| comes(claim, part))).collect();
+        for (place, part) in coming {
+            fetch.told |= 1 << place;
+            self.announce_coming(fetch.stream, content, part);
+        }
+    }
+}

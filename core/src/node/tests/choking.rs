@@ -1,0 +1,189 @@
+use std::{ops::Range, time::Duration};
+
+use super::{super::*, lab::*};
+use crate::{
+    bounded::BoundedVec,
+    id::RequestId,
+    units::{GroupIndex, GroupRange},
+    wire::{LinkMessage, RejectReason, Request, frames},
+};
+
+const FAR: Duration = Duration::from_secs(20);
+
+/// What a peer did.
+#[derive(Debug, Default, PartialEq)]
+struct Did {
+    sent: usize,
+    refused: Vec<u32>,
+    called: Vec<LinkId>,
+}
+
+fn did(node: &mut Node) -> Did {
+    let mut did = Did::default();
+    while let Some(output) = node.poll_output() {
+        match output {
+            Output::SendGroup { .. } => did.sent += 1,
+            Output::SendControl { link, payload } => {
+                let frame = frames(&payload).next().unwrap().unwrap();
+                match LinkMessage::decode(&frame).unwrap() {
+                    Some(LinkMessage::Reject(_, RejectReason::Busy(serves))) => did.refused.push(serves),
+                    Some(LinkMessage::Unchoke) => did.called.push(link),
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+    did
+}
+
+/// What tab 0, which holds segment 0, does with a request for these groups, its uplink taking nothing.
+fn serve(lab: &mut Lab, from: usize, id: u32, groups: Range<u32>) -> Did {
+    let range = GroupRange::new(GroupIndex::new(groups.start), GroupIndex::new(groups.end)).unwrap();
+    let request =
+        Request { id: RequestId::new(id), content: content(0), groups: BoundedVec::first_of([range]) };
+    let (link, now) = (lab.link(0, from), lab.now);
+    let node = &mut lab.tabs[0].node;
+    node.handle_link_message(link, Channel::Control, &LinkMessage::Request(request).to_bytes(), now);
+    did(node)
+}
+
+/// What tab 0 does when the bulk channel to a peer has drained.
+fn drain(lab: &mut Lab, to: usize) -> Did {
+    let (link, now) = (lab.link(0, to), lab.now);
+    let node = &mut lab.tabs[0].node;
+    node.handle_link_buffered(link, 0, now);
+    did(node)
+}
+
+fn later(lab: &mut Lab, millis: u64) -> Did {
+    lab.now = lab.now + Duration::from_millis(millis);
+    let node = &mut lab.tabs[0].node;
+    node.handle_timeout(lab.now);
+    did(node)
+}
+
+#[test]
+fn what_leaves_soon_is_served_and_the_rest_is_refused_at_once() {
+    let mut lab = Lab::connected(3);
+    lab.hold(0, 0);
+    let first = serve(&mut lab, 1, 0, 0..7);
+    assert_eq!((first.sent, first.refused), (2, vec![4]), "a link holds one more than its mark, two wait");
+    let second = serve(&mut lab, 2, 0, 0..2);
+    assert_eq!((second.sent, second.refused), (0, vec![0]), "an uplink that moves nothing is full with four");
+}
+
+#[test]
+fn while_there_is_time_for_all_everybody_is_served() {
+    let mut lab = Lab::connected(3);
+    lab.hold(0, 0);
+    for id in 0..4 {
+        for from in 1..3 {
+            assert_eq!(serve(&mut lab, from, id, 0..2), Did { sent: 2, ..Did::default() });
+            drain(&mut lab, from);
+        }
+    }
+}
+
+#[test]
+fn who_was_sent_away_is_called_when_there_is_time_and_nobody_comes_between() {
+    let mut lab = Lab::connected(4);
+    lab.hold(0, 0);
+    serve(&mut lab, 1, 0, 0..4);
+    assert_eq!(serve(&mut lab, 2, 0, 0..4).refused, [0]);
+    let calls = drain(&mut lab, 1);
+    assert_eq!((calls.sent, calls.called), (2, vec![lab.link(0, 2)]));
+    assert_eq!(drain(&mut lab, 1).called, []);
+    assert_eq!(serve(&mut lab, 2, 1, 0..4).sent, 2);
+    assert_eq!(serve(&mut lab, 3, 0, 0..1).refused, [0], "the uplink is full again");
+    assert_eq!(serve(&mut lab, 1, 1, 4..5).refused, [0], "and somebody waits");
+}
+
+#[test]
+fn who_is_called_and_does_not_ask_makes_room_for_the_next_one() {
+    let mut lab = Lab::connected(4);
+    lab.hold(0, 0);
+    serve(&mut lab, 1, 0, 0..4);
+    serve(&mut lab, 2, 0, 0..4);
+    later(&mut lab, 1);
+    serve(&mut lab, 3, 0, 0..4);
+    assert_eq!(drain(&mut lab, 1).called, [lab.link(0, 2)]);
+    assert_eq!(later(&mut lab, 199).called, []);
+    assert_eq!(later(&mut lab, 1).called, [lab.link(0, 3)]);
+}
+
+#[test]
+fn who_waited_for_two_seconds_waits_no_more() {
+    let mut lab = Lab::connected(3);
+    lab.hold(0, 0);
+    serve(&mut lab, 1, 0, 0..4);
+    serve(&mut lab, 2, 0, 0..4);
+    later(&mut lab, 2000);
+    assert_eq!(drain(&mut lab, 1).called, []);
+}
+
+#[test]
+fn a_link_that_takes_nothing_does_not_keep_others_from_being_served() {
+    let mut lab = Lab::connected(3);
+    lab.hold(0, 0);
+    assert_eq!(serve(&mut lab, 1, 0, 0..4).sent, 2);
+    assert_eq!(serve(&mut lab, 2, 0, 0..2).refused, [0]);
+    let due = lab.tabs[0].node.poll_timeout().expect("something waits");
+    assert!(due <= lab.now + Duration::from_millis(500));
+    assert_eq!(later(&mut lab, 500).called, [lab.link(0, 2)]);
+    assert_eq!(serve(&mut lab, 2, 1, 0..2).sent, 2);
+}
+
+/// Groups that tab 1 asked for.
+fn asked(lab: &Lab) -> u32 {
+    let requests = lab.tabs[1].said.iter().filter_map(|(_, message)| match message {
+        LinkMessage::Request(request) => Some(request.groups.iter().map(|range| range.len()).sum::<u32>()),
+        _ => None,
+    });
+    requests.sum()
+}
+
+/// Tab 1 asked tab 0, which says nothing, for four groups of a segment.
+fn asking() -> Lab {
+    let mut lab = Lab::connected(2);
+    lab.hold(0, 0);
+    lab.silent.insert(0);
+    lab.fetch(1, 0, FAR);
+    lab.advance(Duration::from_millis(500));
+    lab.answer_sidecars(1, 0);
+    assert_eq!(asked(&lab), 4);
+    lab
+}
+
+fn reject(lab: &mut Lab, reason: RejectReason) {
+    for id in 0..10 {
+        lab.say(0, 1, &LinkMessage::Reject(RequestId::new(id), reason).to_bytes());
+    }
+}
+
+#[test]
+fn a_neighbour_that_has_no_time_is_asked_again_after_two_seconds() {
+    let mut lab = asking();
+    reject(&mut lab, RejectReason::Busy(0));
+    lab.advance(Duration::from_millis(1999));
+    assert_eq!(asked(&lab), 4);
+    lab.advance(Duration::from_millis(1));
+    assert_eq!(asked(&lab), 8);
+}
+
+#[test]
+fn a_neighbour_that_has_no_time_is_asked_again_when_it_calls() {
+    let mut lab = asking();
+    reject(&mut lab, RejectReason::Busy(0));
+    lab.say(0, 1, &LinkMessage::Unchoke.to_bytes());
+    assert_eq!(asked(&lab), 8);
+}
+
+#[test]
+fn who_holds_nothing_after_all_is_not_asked_again() {
+    let mut lab = asking();
+    reject(&mut lab, RejectReason::NotHeld);
+    lab.say(0, 1, &LinkMessage::Unchoke.to_bytes());
+    lab.advance(Duration::from_millis(900));
+    assert_eq!(asked(&lab), 4);
+}
