@@ -75,7 +75,9 @@ impl Driver {
             }
             Output::ManifestFetch { stream } => self.hooks.request_manifest(self.stream_number(stream)),
             Output::Deliver { fetch, blob, len, status, delivery, provenance } => {
-                let Some(bytes) = self.blobs.copy(blob, len) else {
+                // What nobody asked for yet stays where it is: it will be asked for.
+                let stays = delivery == Delivery::Verified && self.hooks.stays(number(fetch));
+                let Some(bytes) = self.blobs.copy(blob, if stays { 0 } else { len }) else {
                     return self.hooks.failed(number(fetch), "network", 0);
                 };
                 self.deliver(fetch, &bytes, status, delivery, &provenance);

@@ -60,6 +60,8 @@ export interface PeerHooks {
   /** A request to the origin is over. */
   originEnd(fetch: number): void;
   /** A fetch is done. */
+  /** A segment is complete and verified: whether it stays in the store, since nobody has asked for it yet. */
+  stays(fetch: number): boolean;
   delivered(
     fetch: number,
     status: number,
@@ -134,6 +136,8 @@ extern "C" {
     pub(crate) fn origin_chunk(this: &Hooks, fetch: f64, bytes: u32);
     #[wasm_bindgen(method, js_name = originEnd)]
     pub(crate) fn origin_end(this: &Hooks, fetch: f64);
+    #[wasm_bindgen(method)]
+    pub(crate) fn stays(this: &Hooks, fetch: f64) -> bool;
     #[wasm_bindgen(method)]
     pub(crate) fn delivered(
         this: &Hooks,

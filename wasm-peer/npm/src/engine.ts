@@ -327,6 +327,11 @@ export class Engine implements Carrier {
         queue(() => listener.chunkDownloaded(load, bytes, undefined));
       },
       originEnd: (fetch) => this.#loads.get(fetch)?.transfer.originEnded(now()),
+      stays: (fetch) => {
+        const load = this.#loads.get(fetch);
+        if (load?.isAhead) load.stay();
+        return load?.isAhead ?? false;
+      },
       delivered: (fetch, status, bytes, verified, originBytes, peerBytes, tookMs, peers) => {
         const load = this.#finish(fetch);
         if (!load) return;
@@ -335,8 +340,9 @@ export class Engine implements Carrier {
         const buffer = bytes as Uint8Array<ArrayBuffer>;
         const delivered: Delivered = { kind: 'delivered', status, bytes: buffer, verified, originBytes, peerBytes, peers, tookMs };
         queue(() => {
+          const { isAhead } = load;
           load.finish(delivered);
-          listener.delivered(load, delivered);
+          if (!isAhead) listener.delivered(load, delivered);
         });
       },
       failed: (fetch, code, status) => {

@@ -1,7 +1,8 @@
 /** A swarm and a player, joined: which fragments are shared, when they are needed, and how it all ends. */
 
 import type Hls from 'hls.js';
-import type { FragmentLoaderContext, HlsConfig } from 'hls.js';
+import type { Fragment, FragmentLoaderContext, HlsConfig } from 'hls.js';
+import { Ahead } from './hls-ahead.js';
 import { deadlineBeforePlaybackMs, deadlineMs } from './hls-deadline.js';
 import { makeLoaderClass, type FragmentLoaderClass } from './hls-loader.js';
 import { absoluteUrl } from './keys.js';
@@ -29,6 +30,7 @@ export class Attachment {
   readonly #session: Session;
   readonly #hls: Hls;
   readonly #undo: (() => void)[] = [];
+  readonly #ahead: Ahead;
   #media: HTMLMediaElement | undefined;
   #unlistenMedia: (() => void) | undefined;
   #playlist: string | undefined;
@@ -39,6 +41,9 @@ export class Attachment {
   constructor(session: Session, hls: Hls) {
     this.#session = session;
     this.#hls = hls;
+    this.#ahead = new Ahead(hls, (context, request) =>
+      this.handles(context) ? session.load({ ...request, deadlineMs: this.#deadlineMs(context.frag), playlist: this.#playlist }) : undefined,
+    );
     this.#undo.push(session.onEnd(() => this.detach()));
     this.#takeLoader();
     this.#lowerBuffer();
@@ -60,13 +65,21 @@ export class Attachment {
     return (frag.type === 'main' || frag.type === 'audio') && this.#session.shares(absoluteUrl(url), this.#playlist);
   }
 
-  /** Starts to fetch a fragment. */
-  load(request: LoadRequest, listener: TransferListener): Load {
-    return this.#session.load({ ...request, playlist: this.#playlist }, listener) ?? this.#session.loadPlainly(request, listener);
+  /** Starts to fetch a fragment, or goes on with it. */
+  load(context: FragmentLoaderContext, request: LoadRequest, listener: TransferListener): Load {
+    const load = this.#ahead.take(context) ?? this.#session.load({ ...request, playlist: this.#playlist }, listener);
+    if (!load) return this.#session.loadPlainly(request, listener);
+    load.transfer.listener = listener;
+    if (this.#hasPlayed && this.#session.mode === 'p2p') this.#ahead.follow(context);
+    return load;
   }
 
   /** Milliseconds until a fragment is needed. */
   deadlineMs({ frag }: FragmentLoaderContext): number {
+    return this.#deadlineMs(frag);
+  }
+
+  #deadlineMs(frag: Fragment): number {
     if (this.#hasPlayed) return deadlineMs(frag, this.#media);
     if (frag.sn !== 'initSegment') this.#firstStart ??= frag.start;
     return deadlineBeforePlaybackMs(frag, this.#firstStart ?? frag.start, this.#media);
@@ -115,6 +128,8 @@ export class Attachment {
     on(Events.MANIFEST_LOADING, (_event, { url }) => this.#open(url));
     // After redirects it may be another one, and segments are relative to that.
     on(Events.MANIFEST_LOADED, (_event, { url }) => this.#open(url));
+    on(Events.LEVEL_UPDATED, () => this.#ahead.refresh());
+    on(Events.AUDIO_TRACK_UPDATED, () => this.#ahead.refresh());
     on(Events.MEDIA_ATTACHED, (_event, { media }) => this.#listenMedia(media));
     on(Events.MEDIA_DETACHED, () => this.#unlistenMedia?.());
     on(Events.DESTROYING, () => this.detach());
@@ -133,6 +148,7 @@ export class Attachment {
   }
 
   #close(): void {
+    this.#ahead.stop();
     if (this.#playlist !== undefined) this.#session.close(this.#playlist);
     this.#playlist = undefined;
   }
@@ -159,5 +175,6 @@ export class Attachment {
 
   #moveDeadlines(): void {
     for (const { pending } of [...this.loaders]) pending?.load.setDeadline(this.deadlineMs(pending.context));
+    for (const { frag, load } of [...this.#ahead.pending()]) load.setDeadline(this.#deadlineMs(frag));
   }
 }

@@ -17,9 +17,9 @@ import type {
   LoaderConfiguration,
   LoaderStats,
 } from 'hls.js';
+import { rangeOf } from './hls-ahead.js';
 import type { Attachment } from './hls-attachment.js';
 import { originRequest, type OriginRequest } from './hls-requests.js';
-import type { ByteRange } from './keys.js';
 import type { Load, Outcome } from './load.js';
 
 /** A fragment that is needed later than this, or than its own length, has time. Milliseconds. */
@@ -31,10 +31,6 @@ type FragmentLoader = Loader<FragmentLoaderContext>;
 
 /** A class of fragment loaders, as `hls.config.fLoader` wants it. @internal */
 export type FragmentLoaderClass = new (config: HlsConfig) => FragmentLoader;
-
-function rangeOf({ rangeStart, rangeEnd }: FragmentLoaderContext): ByteRange | undefined {
-  return rangeEnd ? { start: rangeStart ?? 0, end: rangeEnd } : undefined;
-}
 
 /** Makes the loader class for a player; `Plain` is the one it would use without us. @internal */
 export function makeLoaderClass(attachment: Attachment, Plain: FragmentLoaderClass): FragmentLoaderClass {
@@ -122,12 +118,13 @@ export function makeLoaderClass(attachment: Attachment, Plain: FragmentLoaderCla
     #fetch(context: FragmentLoaderContext, { url, init }: OriginRequest): void {
       if (!this.#callbacks || this.stats.aborted) return;
       const request = { url: new URL(url, context.url), range: rangeOf(context), init, deadlineMs: attachment.deadlineMs(context) };
-      const load = attachment.load(request, {
+      const load = attachment.load(context, request, {
         originStarted: (nowMs) => this.#originStarted(nowMs),
         originAnswered: (nowMs) => this.#originAnswered(nowMs),
         received: (bytes, nowMs) => this.#received(bytes, nowMs),
       });
       this.#load = load;
+      if (load.transfer.bytes > 0) this.#received(load.transfer.bytes, performance.now());
       attachment.loaders.add(this);
       this.#rebase = setInterval(() => this.#keepTime(), REBASE_INTERVAL_MS);
       void load.outcome.then((outcome) => this.#settle(context, load, outcome));

@@ -15,6 +15,8 @@ export interface LoadRequest {
   readonly deadlineMs: number | undefined;
   /** URL of the stream's master playlist, where the caller knows it. */
   readonly playlist?: string | undefined;
+  /** Nobody has asked for it yet: if it can be verified it goes into the store only. */
+  readonly isAhead?: boolean | undefined;
 }
 
 /** A segment. @internal */
@@ -61,6 +63,8 @@ export class Load {
   readonly #carrier: Carrier;
   readonly #startedMs = performance.now();
   readonly #abort = new AbortController();
+  #isAhead: boolean;
+  #isStored = false;
   #deadlineAtMs: number | undefined;
   #settle!: (outcome: Outcome) => void;
   #done = false;
@@ -69,6 +73,7 @@ export class Load {
     this.request = request;
     this.transfer = new Transfer(listener);
     this.#carrier = carrier;
+    this.#isAhead = request.isAhead ?? false;
     if (request.deadlineMs !== undefined) this.#deadlineAtMs = this.#startedMs + request.deadlineMs;
     this.outcome = new Promise((resolve) => (this.#settle = resolve));
   }
@@ -76,6 +81,22 @@ export class Load {
   /** Whether the outcome is known. */
   get done(): boolean {
     return this.#done;
+  }
+
+  /** Whether nobody has asked for it yet. */
+  get isAhead(): boolean {
+    return this.#isAhead;
+  }
+
+  /** It is complete, and stays in the store until somebody asks. */
+  stay(): void {
+    this.#isStored = true;
+  }
+
+  /** Somebody asks for what was loaded ahead; false if it has to be loaded anew, from the store as a rule. */
+  adopt(): boolean {
+    this.#isAhead = false;
+    return !this.#isStored;
   }
 
   /** Milliseconds from now until the bytes are needed. */
@@ -101,11 +122,13 @@ export class Load {
   finish(outcome: Outcome): void {
     if (this.#done) return;
     this.#done = true;
+    this.#isStored ||= this.#isAhead && outcome.kind !== 'delivered';
     this.#settle(outcome);
   }
 
   /** Fetches it from the origin alone, as a player without this package would. */
   async fetchPlainly(): Promise<void> {
+    if (this.#isAhead) return this.finish({ kind: 'aborted', reason: undefined });
     const { url, range, init } = this.request;
     const headers = new Headers(init.headers);
     if (range) headers.set('range', `bytes=${range.start}-${range.end - 1}`);

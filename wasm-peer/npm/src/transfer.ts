@@ -34,10 +34,11 @@ export class Transfer {
   #requests = 0;
   #askedMs = 0;
   #markMs = -Infinity;
-  readonly #listener: TransferListener | undefined;
+  /** Who hears of it. */
+  listener: TransferListener | undefined;
 
   constructor(listener?: TransferListener) {
-    this.#listener = listener;
+    this.listener = listener;
   }
 
   /** A request to the origin was sent. */
@@ -45,7 +46,7 @@ export class Transfer {
     this.#advance(nowMs);
     this.#requests += 1;
     this.#askedMs = nowMs;
-    this.#listener?.originStarted?.(nowMs);
+    this.listener?.originStarted?.(nowMs);
   }
 
   /** The origin's status and headers came. */
@@ -54,7 +55,7 @@ export class Transfer {
     // Waiting for the first byte is latency, unless peers filled the time.
     if (this.#markMs <= this.#askedMs) this.#markMs = nowMs;
     else this.#advance(nowMs);
-    this.#listener?.originAnswered?.(nowMs);
+    this.listener?.originAnswered?.(nowMs);
   }
 
   /** A request to the origin is over. */
@@ -67,7 +68,7 @@ export class Transfer {
   received(bytes: number, nowMs: number): void {
     this.#advance(nowMs);
     this.bytes += bytes;
-    this.#listener?.received?.(bytes, nowMs);
+    this.listener?.received?.(bytes, nowMs);
   }
 
   /** Whether the origin was asked and has not finished. */

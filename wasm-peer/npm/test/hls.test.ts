@@ -232,7 +232,7 @@ test('a fragment that peers bring some of times out when the origin does not ans
     bytesPerMs: 1000,
     deadlineMs: () => 0,
     handles: () => true,
-    load: (request, given) => {
+    load: (_context, request, given) => {
       listener = given as Required<TransferListener>;
       return new Load(request, { cancel: () => undefined, setDeadline: () => undefined });
     },
