@@ -353,3 +353,30 @@ fn a_viewer_alone_gets_what_plain_http_gives() {
     assert_eq!(report.origin_bytes, report.played_bytes(), "{report}");
     assert!(report.copies.iter().all(|copies| (copies - 1.0).abs() < 1e-9), "{report}");
 }
+
+#[test]
+fn who_gives_nothing_gets_less_while_uplinks_are_full_and_costs_nothing_while_they_are_not() {
+    let crowd = |up: f64, leechers: bool| {
+        let mut scenario = Scenario::crowd(seed_or(7), 50, Duration::from_secs(60));
+        let rate = scenario.catalog.byte_rate as f64;
+        for (number, viewer) in scenario.viewers.iter_mut().enumerate() {
+            viewer.up = Some((up * rate) as u64);
+            viewer.leeches = leechers && number % 10 < 3;
+        }
+        let leeches: Vec<bool> = scenario.viewers.iter().map(|viewer| viewer.leeches).collect();
+        let report = scenario.run();
+        let share = |wanted: bool| {
+            let sums = report.viewers.iter().filter(|(id, _)| leeches[id.0 as usize] == wanted);
+            let (peers, played) = sums.fold((0, 0), |(peers, played), (_, viewer)| {
+                (peers + viewer.stats.peer_bytes, played + viewer.played_bytes)
+            });
+            peers as f64 / played as f64
+        };
+        (share(false), share(true), report.offload())
+    };
+    let (givers, leechers, _) = crowd(1.2, true);
+    let (_, _, rich) = crowd(15.0, false);
+    let (_, _, rich_leeched) = crowd(15.0, true);
+    assert!(leechers <= 0.75 * givers, "leechers got {leechers:.3}, givers {givers:.3}");
+    assert!(rich_leeched >= rich - 0.02, "{rich_leeched:.3} instead of {rich:.3}");
+}

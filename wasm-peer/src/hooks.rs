@@ -20,6 +20,8 @@ export interface PeerOptions {
   readonly token?: string;
   /** Most bytes of verified segments that are kept. */
   readonly cacheLimitBytes: number;
+  /** Most bytes a second that are given to peers; 0: none. */
+  readonly uploadLimit?: number;
   /** Whether peers may be connected before the first frame. */
   readonly economy: boolean;
   /** Whether P2P is on from the start. */
@@ -183,6 +185,8 @@ extern "C" {
     pub(crate) fn token(this: &Options) -> Option<String>;
     #[wasm_bindgen(method, getter, js_name = cacheLimitBytes)]
     pub(crate) fn cache_limit_bytes(this: &Options) -> f64;
+    #[wasm_bindgen(method, getter, js_name = uploadLimit)]
+    pub(crate) fn upload_limit(this: &Options) -> Option<f64>;
     #[wasm_bindgen(method, getter)]
     pub(crate) fn economy(this: &Options) -> bool;
     #[wasm_bindgen(method, getter)]

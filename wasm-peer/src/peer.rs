@@ -5,7 +5,7 @@ use tabswarm_core::{
     id::{FetchId, StreamId},
     identity::PublicKey,
     node::{Config, MAX_STREAMS, Roots, Start, Stream},
-    units::ByteRange,
+    units::{ByteRange, BytesPerSec},
 };
 use wasm_bindgen::prelude::*;
 
@@ -47,6 +47,7 @@ impl Peer {
         config.issuers = pinned.iter().map(|key| public_key(&key)).collect::<Result<_, _>>()?;
         config.token = options.token();
         config.cache_limit = options.cache_limit_bytes() as u64;
+        config.upload_limit = options.upload_limit().map(|limit| BytesPerSec::new(limit as u64));
         config.start = if options.economy() { Start::Economy } else { Start::Playback };
         config.p2p = options.p2p();
         config.deliver_signed_mismatch = options.deliver_signed_mismatch();

@@ -12,6 +12,8 @@ const MAX_PENDING: usize = 12;
 const EXHAUSTED_PAUSE: Duration = Duration::from_secs(60);
 /// Offers that are accepted at once, and then a second.
 const ACCEPTS: (u32, f64) = (20, 1.0);
+/// Longest time to wait for tokens at a time.
+const MAX_WAIT: Duration = Duration::from_secs(3600);
 /// Most callers whose share of that is counted; the one that called first is forgotten first.
 const MAX_CALLERS: usize = 64;
 
@@ -43,6 +45,18 @@ impl TokenBucket {
         }
         self.tokens -= f64::from(tokens);
         true
+    }
+
+    /// When there will be so many tokens, at most as many as fit.
+    pub fn ready_at(&self, tokens: u32, now: Timestamp) -> Timestamp {
+        let mut filled = *self;
+        filled.fill(now);
+        let missing = f64::from(tokens).min(self.burst) - filled.tokens;
+        if missing <= 0.0 {
+            return now;
+        }
+        let seconds = (missing / self.per_second).min(MAX_WAIT.as_secs_f64());
+        now + Duration::from_secs_f64(seconds) + Duration::from_micros(1)
     }
 
     fn fill(&mut self, now: Timestamp) {

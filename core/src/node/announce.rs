@@ -133,7 +133,7 @@ impl Node {
     }
 
     fn tell_held(&mut self, link: LinkId, stream: StreamId, entries: Vec<HaveEntry>) {
-        if !self.service.may_upload() {
+        if !self.may_upload() {
             return;
         }
         for message in have_messages(stream, entries) {

@@ -99,7 +99,9 @@ impl Node {
         if !self.p2p || listless || fetch.phase == Phase::Rootless {
             return Due::Now(None);
         }
-        let latest = fetch.deadline.saturating_sub(self.pace.margin(self.missing_bytes(fetch)));
+        let latest = fetch
+            .deadline
+            .saturating_sub(self.pace.margin(self.missing_bytes(fetch), self.missing_runs(fetch)));
         let Some((until, part)) = self.patience(fetch, now) else { return Due::Now(None) };
         match until.min(latest) {
             at if now < at => Due::At(at),
@@ -153,6 +155,15 @@ impl Node {
     /// Whether the origin may be asked for a part of the segment while nothing is urgent.
     fn takes_parts(&self, fetch: &Fetch) -> bool {
         fetch.parts > 1 && !fetch.no_range && !self.pace.refuses_ranges
+    }
+
+    /// Runs of missing groups: each is a request to the origin.
+    fn missing_runs(&self, fetch: &Fetch) -> u32 {
+        let Some(stored) = self.trading(fetch) else { return 1 };
+        let is_missing =
+            |group: u32| group < stored.held.groups() && !stored.held.contains(GroupIndex::new(group));
+        let ends = (0..stored.held.groups()).filter(|group| is_missing(*group) && !is_missing(group + 1));
+        ends.count().max(1) as u32
     }
 
     fn trading(&self, fetch: &Fetch) -> Option<&Stored> {

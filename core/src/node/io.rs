@@ -9,7 +9,7 @@ use crate::{
     id::{BlobHandle, FetchId, LinkId, OriginRequestId, PeerId, StreamId},
     identity::{Candidate, Description, PublicKey},
     time::Timestamp,
-    units::ByteRange,
+    units::{ByteRange, BytesPerSec},
 };
 
 /// How a node is set up. Everything has a default but the seed.
@@ -23,6 +23,9 @@ pub struct Config {
     pub token: Option<String>,
     /// Most bytes of verified segments that are kept. Default 128 MiB.
     pub cache_limit: u64,
+    /// Most bytes of segments a second that are given to peers, all together; 0: none, and nothing is announced. Default: no
+    /// limit.
+    pub upload_limit: Option<BytesPerSec>,
     /// When the first connection to a peer may be made.
     pub start: Start,
     /// Whether a service is there at all; without one the node fetches over HTTP only.
@@ -41,6 +44,7 @@ impl Config {
             issuers: Vec::new(),
             token: None,
             cache_limit: 128 << 20,
+            upload_limit: None,
             start: Start::Playback,
             service: true,
             p2p: true,

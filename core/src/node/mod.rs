@@ -118,7 +118,7 @@ impl Node {
             stats: Stats::default(),
             store: Index::new(config.cache_limit),
             streams: LiteMap::new(),
-            uploads: Uploads::new(),
+            uploads: Uploads::new(config.upload_limit, now),
             waiters: LiteMap::new(),
             wall: None,
             config,

@@ -22,8 +22,6 @@ use crate::{
 
 /// Most keys that are remembered as contradicted by their origin.
 pub(super) const MAX_DISTRUSTED: usize = 1024;
-/// Gaps of so many held groups are fetched again rather than splitting a range request.
-const MAX_GAP: u32 = 1;
 const GROUP: u64 = GROUP_LEN as u64;
 
 /// What a request to the origin is for.
@@ -155,7 +153,7 @@ impl Node {
         let first = missing.next()?;
         let mut last = first;
         for group in missing {
-            if group.value() > last.value() + 1 + MAX_GAP {
+            if group.value() > last.value() + 1 {
                 break;
             }
             last = group;

@@ -28,13 +28,13 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Time to keep in hand for fetching so many bytes: twice the estimate, but no more than 4 s unless the estimate itself
-    /// is; at least half a second.
-    pub(super) fn margin(&self, bytes: u64) -> Duration {
+    /// Time to keep in hand for fetching so many bytes in so many requests, one after the other: twice the estimate, but no more
+    /// than 4 s unless the estimate itself is; at least half a second.
+    pub(super) fn margin(&self, bytes: u64, requests: u32) -> Duration {
         let Some(latency) = self.latency else { return FIRST_MARGIN };
         let seconds = if self.bytes > 0.0 { bytes as f64 * self.seconds / self.bytes } else { 0.0 };
         let transfer = Duration::from_secs_f64(seconds.min(LONGEST_ESTIMATE.as_secs_f64()));
-        let estimate = latency + transfer;
+        let estimate = latency * requests + transfer;
         (estimate * 2).min(estimate.max(SAFE_MARGIN)).max(LEAST_MARGIN)
     }
 
@@ -70,27 +70,27 @@ mod tests {
 
     #[test]
     fn twice_the_expected_time_is_kept_in_hand_within_limits() {
-        assert_eq!(Pace::default().margin(MEGABYTE), FIRST_MARGIN);
-        assert_eq!(origin(0.1).margin(MEGABYTE), LEAST_MARGIN);
-        assert_eq!(seconds(origin(1.0).margin(MEGABYTE)), 2.2);
-        assert_eq!(origin(3.0).margin(MEGABYTE), SAFE_MARGIN);
-        assert_eq!(seconds(origin(8.0).margin(MEGABYTE)), 8.1);
-        assert_eq!(seconds(origin(1000.0).margin(MEGABYTE)), 20.1);
+        assert_eq!(Pace::default().margin(MEGABYTE, 1), FIRST_MARGIN);
+        assert_eq!(origin(0.1).margin(MEGABYTE, 1), LEAST_MARGIN);
+        assert_eq!(seconds(origin(1.0).margin(MEGABYTE, 1)), 2.2);
+        assert_eq!(origin(3.0).margin(MEGABYTE, 1), SAFE_MARGIN);
+        assert_eq!(seconds(origin(8.0).margin(MEGABYTE, 1)), 8.1);
+        assert_eq!(seconds(origin(1000.0).margin(MEGABYTE, 1)), 20.1);
     }
 
     #[test]
     fn a_response_out_of_a_cache_does_not_make_the_origin_quick() {
         let mut pace = origin(1.0);
-        let before = pace.margin(MEGABYTE);
+        let before = pace.margin(MEGABYTE, 1);
         pace.note(Duration::from_millis(100), MEGABYTE, Duration::from_millis(1));
         pace.note(Duration::from_millis(100), 1000, Duration::from_millis(30));
-        assert_eq!(pace.margin(MEGABYTE), before);
+        assert_eq!(pace.margin(MEGABYTE, 1), before);
     }
 
     #[test]
     fn a_large_response_says_more_than_a_small_one() {
         let mut pace = origin(1.0);
         pace.note(Duration::from_millis(100), LEAST_SAMPLE, SHORTEST_SAMPLE);
-        assert!(seconds(pace.margin(MEGABYTE)) > 2.0);
+        assert!(seconds(pace.margin(MEGABYTE, 1)) > 2.0);
     }
 }

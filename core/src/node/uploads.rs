@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     content::GROUP_LEN,
+    guard::TokenBucket,
     id::{ContentId, LinkId},
     swarm::{Candidate, Choker, Turn, Uplink, Upload, has_time, share},
     time::Timestamp,
@@ -18,24 +19,41 @@ use crate::{
 /// sent is whole soon and what is taken back has not been sent yet.
 const MIN_TOTAL_IN_FLIGHT: u64 = 64 * 1024;
 const GROUP: u64 = GROUP_LEN as u64;
+/// Bytes that may be sent at once under a limit.
+const LIMIT_BURST: u32 = 2 * GROUP_LEN;
 
 /// What all uploads share.
 #[derive(Debug)]
 pub(super) struct Uploads {
+    /// What the page allows, in bytes.
+    allowance: Option<TokenBucket>,
     choker: Choker,
     /// The link that was served last.
     last: LinkId,
+    limit: Option<BytesPerSec>,
     uplink: Uplink,
 }
 
 impl Uploads {
-    pub(super) fn new() -> Self {
-        Self { choker: Choker::default(), last: LinkId::new(0), uplink: Uplink::default() }
+    pub(super) fn new(limit: Option<BytesPerSec>, now: Timestamp) -> Self {
+        let bucket = |limit: BytesPerSec| TokenBucket::new(LIMIT_BURST, limit.value() as f64, now);
+        Self {
+            allowance: limit.map(bucket),
+            choker: Choker::default(),
+            last: LinkId::new(0),
+            limit,
+            uplink: Uplink::default(),
+        }
     }
 
-    /// What the uplink carries, once that is known.
+    /// What the uplink carries and the page allows, once that is known.
     pub(super) fn capacity(&self) -> Option<BytesPerSec> {
-        self.uplink.capacity()
+        self.uplink.capacity().into_iter().chain(self.limit).min()
+    }
+
+    /// Whether anything may be given at all.
+    pub(super) fn are_on(&self) -> bool {
+        self.limit.is_none_or(|limit| limit.value() > 0)
     }
 
     /// Bytes in flight on all links that keep the uplink busy: a quarter of a second.
@@ -48,7 +66,7 @@ impl Uploads {
 impl Node {
     /// A peer asks for groups.
     pub(super) fn handle_request(&mut self, link: LinkId, request: &Request, now: Timestamp) {
-        let stored = self.store.get(&request.content).filter(|_| self.service.may_upload());
+        let stored = self.store.get(&request.content).filter(|_| self.may_upload());
         let Some(stored) = stored else {
             self.reject(link, request, RejectReason::NotHeld);
             return;
@@ -115,6 +133,11 @@ impl Node {
         self.uploads.uplink.drained(left, full, now);
     }
 
+    /// Whether this peer gives segments to others.
+    pub(super) fn may_upload(&self) -> bool {
+        self.service.may_upload() && self.uploads.are_on()
+    }
+
     fn reject(&mut self, link: LinkId, request: &Request, reason: RejectReason) {
         let payload = LinkMessage::Reject(request.id, reason).to_bytes();
         self.output(Output::SendControl { link, payload });
@@ -137,7 +160,8 @@ impl Node {
     pub(super) fn uploads_timeout(&self, now: Timestamp) -> Option<Timestamp> {
         let until =
             self.links.values().filter_map(|state| state.transfer.in_flight(now)).map(|(_, until)| until);
-        let until = until.min().filter(|_| self.queued_groups() > 0);
+        let allowed = self.uploads.allowance.map(|allowance| allowance.ready_at(GROUP_LEN, now));
+        let until = until.chain(allowed.filter(|at| now < *at)).min().filter(|_| self.queued_groups() > 0);
         let turns = self.links.values().filter_map(|state| state.transfer.turn.ends(now));
         turns.chain(until).min()
     }
@@ -151,6 +175,9 @@ impl Node {
             let after = self.links.keys().copied().find(|link| *link > self.uploads.last);
             let Some(link) = after.or_else(|| self.links.keys().next().copied()) else { return };
             self.uploads.last = link;
+            if self.uploads.allowance.is_some_and(|allowance| now < allowance.ready_at(GROUP_LEN, now)) {
+                return;
+            }
             let upload = self.links.get_mut(&link).and_then(|state| state.transfer.next_upload(now));
             idle = if upload.is_some() { 0 } else { idle + 1 };
             if let Some(upload) = upload {
@@ -172,6 +199,9 @@ impl Node {
         let header = data_header(upload.request, upload.group, range.len() as usize);
         let Some(state) = self.links.get_mut(&link) else { return };
         state.transfer.sent(range.len(), now);
+        if let Some(allowance) = &mut self.uploads.allowance {
+            allowance.take_many(range.len() as u32, now);
+        }
         let peer = state.peer;
         self.stats.upload_bytes += range.len();
         self.output(Output::SendGroup { link, header, blob, range });

@@ -20,7 +20,7 @@ const ANSWER: Duration = Duration::from_millis(200);
 /// Who was sent away asks again after so long, called or not.
 pub(crate) const CHOKED: Duration = Duration::from_secs(2);
 /// Groups that one who was called is expected to ask for.
-const EXPECTED: usize = 2;
+const EXPECTED: usize = 1;
 /// Every so many calls go to the one who waits longest.
 const OPTIMISTIC: u32 = 4;
 /// How long what was given and got is remembered.

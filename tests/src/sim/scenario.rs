@@ -33,6 +33,8 @@ pub struct Viewer {
     pub leaves: Option<(Duration, Leave)>,
     /// What its transport does to what it sends, and from when on.
     pub tamper: Option<(Tamper, Duration)>,
+    /// Whether it gives nothing to others.
+    pub leeches: bool,
     /// Its uplink in bytes per second, if not the network's.
     pub up: Option<u64>,
 }

@@ -10,6 +10,7 @@ use tabswarm_core::{
     id::OriginRequestId,
     node::{Config, FetchRequest, Node},
     time::Timestamp,
+    units::BytesPerSec,
 };
 
 use super::{
@@ -169,6 +170,7 @@ impl World {
         let mut config = Config::new(seed);
         config.start = self.scenario.start;
         config.cache_limit = self.scenario.cache_limit;
+        config.upload_limit = viewer.leeches.then_some(BytesPerSec::new(0));
         // No two hosts' clocks agree.
         let ahead = Duration::from_secs_f64(1000.0 * fraction(&mut self.rng));
         let now = self.now();

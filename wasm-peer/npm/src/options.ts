@@ -69,6 +69,12 @@ export interface TabswarmOptions {
    */
   cacheLimitBytes?: number;
   /**
+   * Most bytes of segments a second that are given to peers, all together; 0: this viewer takes only. The less a viewer gives,
+   * the later peers whose uplinks are full serve it.
+   * @default undefined: no limit
+   */
+  uploadLimit?: number;
+  /**
    * Access token for the service, where it wants one; at most 4096 bytes.
    * @default undefined
    */
@@ -94,6 +100,7 @@ export interface ResolvedOptions {
   readonly iceServers: RTCIceServer[] | undefined;
   readonly segmentKey: ((url: URL) => string | undefined) | undefined;
   readonly cacheLimitBytes: number;
+  readonly uploadLimit: number | undefined;
   readonly token: string | undefined;
   readonly wasmUrl: string | URL | undefined;
 }
@@ -105,7 +112,7 @@ const MAX_TOKEN_BYTES = 4096;
 const MAX_ISSUERS = 2;
 const KNOWN: ReadonlySet<string> = new Set<keyof TabswarmOptions>([
   'signaling', 'stream', 'roots', 'publisherKey', 'manifest', 'signedMismatch', 'consent', 'start', 'iceServers', 'issuerKeys',
-  'segmentKey', 'cacheLimitBytes', 'token', 'wasmUrl',
+  'segmentKey', 'cacheLimitBytes', 'uploadLimit', 'token', 'wasmUrl',
 ]);
 
 function refuse(option: string, problem: string): never {
@@ -139,10 +146,10 @@ function serviceUrl(value: unknown): string | undefined {
   return url.href;
 }
 
-function limit(value: unknown): number {
-  if (value === undefined) return DEFAULT_CACHE_LIMIT_BYTES;
+function wholeNumber(name: string, value: unknown, unit: string): number | undefined {
+  if (value === undefined) return undefined;
   const usable = typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
-  return usable ? value : refuse('cacheLimitBytes', 'a whole number of bytes is expected');
+  return usable ? value : refuse(name, `a whole number of ${unit} is expected`);
 }
 
 function iceServers(value: unknown): RTCIceServer[] | undefined {
@@ -195,7 +202,8 @@ export function resolveOptions(options: TabswarmOptions): ResolvedOptions {
     issuerKeys: issuerKeys(options.issuerKeys),
     iceServers: iceServers(options.iceServers),
     segmentKey,
-    cacheLimitBytes: limit(options.cacheLimitBytes),
+    cacheLimitBytes: wholeNumber('cacheLimitBytes', options.cacheLimitBytes, 'bytes') ?? DEFAULT_CACHE_LIMIT_BYTES,
+    uploadLimit: wholeNumber('uploadLimit', options.uploadLimit, 'bytes a second'),
     token: text('token', options.token, MAX_TOKEN_BYTES),
     wasmUrl,
   };

@@ -59,7 +59,7 @@ export class Session {
   }
 
   #startEngine(module: Module, signaling: string): void {
-    const { token, cacheLimitBytes, start, signedMismatch, iceServers, issuerKeys } = this.options;
+    const { token, cacheLimitBytes, uploadLimit, start, signedMismatch, iceServers, issuerKeys } = this.options;
     const options = {
       seed: crypto.getRandomValues(new Uint8Array(32)),
       signaling,
@@ -68,6 +68,7 @@ export class Session {
       p2p: this.#p2p,
       deliverSignedMismatch: signedMismatch === 'deliver',
       ...(token !== undefined && { token }),
+      ...(uploadLimit !== undefined && { uploadLimit }),
       ...(iceServers && { iceServers }),
       ...(issuerKeys && { issuerKeys }),
     };

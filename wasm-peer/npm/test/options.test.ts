@@ -12,6 +12,7 @@ describe('options', () => {
       consent: 'auto',
       start: 'playback',
       cacheLimitBytes: 134_217_728,
+      uploadLimit: undefined,
     });
   });
 
@@ -37,6 +38,7 @@ describe('options', () => {
     ['signedMismatch', "'refuse', 'deliver'", { signedMismatch: 'ignore' }],
     ['cacheLimitBytes', 'whole number', { cacheLimitBytes: -1 }],
     ['cacheLimitBytes', 'whole number', { cacheLimitBytes: '1 MB' }],
+    ['uploadLimit', 'whole number of bytes a second', { uploadLimit: 0.5 }],
     ['stream', 'not empty', { stream: '' }],
     ['token', 'longer than 4096', { token: 'x'.repeat(4097) }],
     ['segmentKey', 'function', { segmentKey: '/a' }],

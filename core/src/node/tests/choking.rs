@@ -4,7 +4,7 @@ use super::{super::*, lab::*};
 use crate::{
     bounded::BoundedVec,
     id::RequestId,
-    units::{GroupIndex, GroupRange},
+    units::{BytesPerSec, GroupIndex, GroupRange},
     wire::{LinkMessage, RejectReason, Request, frames},
 };
 
@@ -186,4 +186,37 @@ fn who_holds_nothing_after_all_is_not_asked_again() {
     lab.say(0, 1, &LinkMessage::Unchoke.to_bytes());
     lab.advance(Duration::from_millis(900));
     assert_eq!(asked(&lab), 4);
+}
+
+#[test]
+fn what_is_given_keeps_to_the_limit_that_the_page_sets() {
+    const LIMIT: u64 = 100_000;
+    let mut lab = Lab::empty();
+    lab.add(Config { upload_limit: Some(BytesPerSec::new(LIMIT)), ..config(0) }, Roots::Origin);
+    lab.add(config(1), Roots::Origin);
+    lab.settle();
+    lab.hold(0, 0);
+    for tick in 0..1200 {
+        serve(&mut lab, 1, tick, 0..4);
+        drain(&mut lab, 1);
+        later(&mut lab, 50);
+    }
+    let sent = lab.tabs[0].node.stats().upload_bytes as f64 / (60 * LIMIT) as f64;
+    assert!((0.95..1.05).contains(&sent), "{sent}");
+}
+
+#[test]
+fn who_gives_nothing_announces_nothing_and_still_takes() {
+    let mut lab = Lab::empty();
+    lab.add(Config { upload_limit: Some(BytesPerSec::new(0)), ..config(0) }, Roots::Origin);
+    lab.add(config(1), Roots::Origin);
+    lab.settle();
+    lab.hold(0, 0);
+    lab.hold(1, 1);
+    let haves = lab.tabs[0].said.iter().filter(|(_, said)| matches!(said, LinkMessage::Have(_)));
+    assert_eq!(haves.count(), 0);
+    assert_eq!(serve(&mut lab, 1, 0, 0..1), Did::default(), "it says that it holds nothing");
+    lab.fetch(0, 1, FAR);
+    assert_eq!(lab.tabs[0].delivered.last().unwrap().1, segment(1));
+    assert_eq!((lab.tabs[0].node.stats().peer_bytes, lab.tabs[0].node.stats().upload_bytes), (LEN, 0));
 }
