@@ -1,13 +1,14 @@
 // @ts-check
 /**
  * The origin of the tests: a web server that serves directories as a CDN does (Range, CORS, a token on every URL of a
- * playlist), counts the body bytes that left the socket by viewer and path, and fails where a test wants it to.
+ * playlist), counts the body bytes that left the socket by viewer and path, and is slow or fails where a test wants it to.
  */
 
 import { readFileSync, statSync } from 'node:fs';
 import http from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Cap } from './cap.mjs';
 import { HLS_MODULE, NPM_DIST, PAGE_DIR } from './paths.mjs';
 
 /** Bytes of one write: a test that cuts or slows a body works to this grain. */
@@ -91,12 +92,18 @@ export class Origin {
   served = [];
   /** @type {Map<string, string>} URL prefix to directory or file */
   #mounts = new Map();
+  /** @type {Map<string, () => string>} path to what is made anew for each request */
+  #texts = new Map();
   /** @type {Fault[]} */
   #faults = [];
   /** @type {http.Server[]} */
   #servers = [];
   /** @type {Set<string>} prefixes whose requests are counted */
   #counted = new Set();
+  /** @type {{ cap?: Cap, delayMs?: number }} */
+  #line = {};
+  /** @type {((served: Served, bytes: number) => void) | undefined} hears of each slice of a counted body that left */
+  onSent;
 
   /**
    * Serves the test page, hls.js and the npm package's build, and `media` (URL prefix to directory) as the stream.
@@ -120,6 +127,24 @@ export class Origin {
   mountMedia(prefix, dir) {
     this.#counted.add(prefix);
     return this.mount(prefix, dir.endsWith('/') ? dir : `${dir}/`);
+  }
+
+  /**
+   * Answers a path with what `text` says at the time, in place of a file.
+   * @param {string} path
+   * @param {() => string} text
+   */
+  mountText(path, text) {
+    this.#texts.set(path, text);
+    return this;
+  }
+
+  /**
+   * The line to the counted paths: one rate for all requests together, and how long each answer takes to begin.
+   * @param {{ bytesPerSecond?: number, delayMs?: number }} line
+   */
+  limit({ bytesPerSecond, delayMs }) {
+    this.#line = { ...(bytesPerSecond && { cap: new Cap(bytesPerSecond) }), delayMs };
   }
 
   /** One more port: with another name for the machine it is another host to a browser. */
@@ -213,7 +238,9 @@ export class Origin {
       status: 0,
       bodyBytes: 0,
     };
-    if ([...this.#counted].some((prefix) => path.startsWith(prefix))) this.served.push(served);
+    const counted = [...this.#counted].some((prefix) => path.startsWith(prefix));
+    if (counted) this.served.push(served);
+    if (counted && this.#line.delayMs) await delay(this.#line.delayMs);
     const fault = this.#faultFor(path, viewer);
     response.setHeader('Access-Control-Allow-Origin', '*');
     response.setHeader('Access-Control-Allow-Headers', 'Range');
@@ -229,11 +256,13 @@ export class Origin {
       response.writeHead(served.status, { 'Content-Type': 'text/plain' });
       return void response.end('no\n');
     }
-    await this.#send(request, response, body, served, fault);
+    await this.#send(request, response, body, served, { fault, counted });
   }
 
   /** @param {string} path @param {string} query */
   #read(path, query) {
+    const text = this.#texts.get(path);
+    if (text) return Buffer.from(tokenise(text(), query));
     const file = this.fileOf(path);
     if (!file || !statSync(file, { throwIfNoEntry: false })?.isFile()) return undefined;
     const content = readFileSync(file);
@@ -254,9 +283,10 @@ export class Origin {
    * @param {http.ServerResponse} response
    * @param {Buffer} content
    * @param {Served} served
-   * @param {Fault | undefined} fault
+   * @param {{ fault: Fault | undefined, counted: boolean }} how
    */
-  async #send(request, response, content, served, fault) {
+  async #send(request, response, content, served, how) {
+    const { fault } = how;
     const asked = fault?.ignoreRange ? null : parseRange(request.headers.range, content.length);
     response.setHeader('Content-Type', TYPES[extname(served.path)] ?? 'application/octet-stream');
     response.setHeader('Accept-Ranges', 'bytes');
@@ -272,24 +302,29 @@ export class Origin {
     if (asked) response.setHeader('Content-Range', `bytes ${start}-${end - 1}/${content.length}`);
     response.writeHead(served.status, { 'Content-Length': body.length });
     if (request.method === 'HEAD') return void response.end();
-    await this.#sendBody(response, body, served, fault);
+    await this.#sendBody(response, body, served, how);
   }
 
   /**
    * @param {http.ServerResponse} response
    * @param {Buffer} body
    * @param {Served} served
-   * @param {Fault | undefined} fault
+   * @param {{ fault: Fault | undefined, counted: boolean }} how
    */
-  async #sendBody(response, body, served, fault) {
+  async #sendBody(response, body, served, { fault, counted }) {
     const stop = Math.min(body.length, fault?.cutAfter ?? fault?.stallAfter ?? body.length);
     for (let at = 0; at < stop && !response.destroyed; at += SLICE) {
       const slice = body.subarray(at, Math.min(at + SLICE, stop));
+      if (counted) await this.#line.cap?.take(slice.length);
+      if (response.destroyed) break;
       // The callback of a write comes when the bytes were given to the kernel.
       await new Promise((resolve) => {
         response.once('close', resolve);
         response.write(slice, (error) => {
-          if (!error) served.bodyBytes += slice.length;
+          if (!error) {
+            served.bodyBytes += slice.length;
+            if (counted) this.onSent?.(served, slice.length);
+          }
           response.off('close', resolve);
           resolve(undefined);
         });

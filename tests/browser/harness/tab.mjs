@@ -1,7 +1,7 @@
 // @ts-check
 /** A viewer's tab on the test page. */
 
-import { join } from 'node:path';
+import { resolve } from 'node:path';
 import { newViewer } from './browser.mjs';
 import { PAGE_DIR } from './paths.mjs';
 import { until } from './wait.mjs';
@@ -9,7 +9,7 @@ import { until } from './wait.mjs';
 /** @typedef {import('playwright-core').Page} Page */
 
 /**
- * A page in a context of its own, with scripts of page/ that run before the page's own.
+ * A page in a context of its own, with scripts of page/, or of absolute paths, that run before the page's own.
  * @param {import('playwright-core').Browser} browser
  * @param {readonly string[]} scripts
  * @param {{ hidden?: boolean }} [viewer] see `newViewer`
@@ -17,7 +17,7 @@ import { until } from './wait.mjs';
  */
 export async function newPage(browser, scripts, viewer) {
   const context = await newViewer(browser, viewer);
-  for (const name of scripts) await context.addInitScript({ path: join(PAGE_DIR, name) });
+  for (const name of scripts) await context.addInitScript({ path: resolve(PAGE_DIR, name) });
   return context.newPage();
 }
 

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { launchBrowser } from './browser.mjs';
 import { wrongPayloads } from './hash.mjs';
+import { ceilingOf, offloadOf } from './offload.mjs';
 import { SAMPLE } from './paths.mjs';
 import { newPage } from './tab.mjs';
 import { until } from './wait.mjs';
@@ -123,8 +124,8 @@ function summarise(played, traffic) {
   const distinct = new Set(all.map(({ url }) => new URL(url).pathname));
   const distinctBytes = [...distinct].reduce((sum, path) => sum + readFileSync(sampleFile(path) ?? '').length, 0);
   const firsts = rows.map(({ payloads }) => payloads.find(({ init }) => !init)?.bytes ?? 0);
-  const ceiling = 1 - (distinctBytes + firsts.reduce((sum, bytes) => sum + bytes, 0)) / bytesPlayed;
-  const offload = 1 - originBytes / bytesPlayed;
+  const ceiling = ceilingOf(distinctBytes, firsts, bytesPlayed);
+  const offload = offloadOf(originBytes, bytesPlayed);
   return {
     rows,
     bytesPlayed,

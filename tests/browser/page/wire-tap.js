@@ -1,7 +1,13 @@
 // @ts-check
-/** In every tab before the page's scripts: the connections it opens, and secrets in what it sends over them. */
+/** In every tab before the page's scripts: the connections it opens, what passes over them, and secrets in what it sends. */
 
 (() => {
+  /**
+   * A longer message on a data channel carries segment bytes, whoever's protocol it is: announcements, requests and group
+   * lists are shorter. The rest of a segment that is shorter counts as other.
+   */
+  const MAX_OTHER_BYTES = 2048;
+
   /** @type {RTCPeerConnection[]} */
   const connections = [];
   /** @type {WebSocket[]} */
@@ -10,6 +16,11 @@
   const secrets = [];
   /** @type {{ channel: number, socket: number, bulkBytes: number }} */
   const sent = { channel: 0, socket: 0, bulkBytes: 0 };
+  /** Bytes on data channels, by what they are, and on WebSockets. */
+  const traffic = {
+    sent: { payload: 0, other: 0, socket: 0 },
+    received: { payload: 0, other: 0, socket: 0 },
+  };
   /** @type {string[]} */
   const leaks = [];
   const text = new TextDecoder('latin1');
@@ -31,12 +42,33 @@
     for (const secret of secrets) if (content.includes(secret)) leaks.push(`${where}: ${secret}`);
   }
 
+  /** @param {any} data */
+  const lengthOf = (data) => data.byteLength ?? data.length ?? data.size;
+
+  /** @param {'sent' | 'received'} way @param {unknown} data */
+  function countMessage(way, data) {
+    const bytes = lengthOf(data);
+    traffic[way][bytes > MAX_OTHER_BYTES ? 'payload' : 'other'] += bytes;
+  }
+
+  /** @param {RTCDataChannel} channel */
+  function watchChannel(channel) {
+    channel.addEventListener('message', ({ data }) => countMessage('received', data));
+    return channel;
+  }
+
   const Connection = globalThis.RTCPeerConnection;
   globalThis.RTCPeerConnection = class extends Connection {
     /** @param {RTCConfiguration} [configuration] */
     constructor(configuration) {
       super(configuration);
       connections.push(this);
+      this.addEventListener('datachannel', ({ channel }) => watchChannel(channel));
+    }
+
+    /** @param {string} label @param {RTCDataChannelInit} [options] */
+    createDataChannel(label, options) {
+      return watchChannel(super.createDataChannel(label, options));
     }
   };
   const Socket = globalThis.WebSocket;
@@ -45,6 +77,7 @@
     constructor(url, protocols) {
       super(url, protocols);
       sockets.push(this);
+      this.addEventListener('message', ({ data }) => (traffic.received.socket += lengthOf(data)));
       look('socket', String(url));
     }
   };
@@ -52,12 +85,14 @@
   const channelSend = RTCDataChannel.prototype.send;
   RTCDataChannel.prototype.send = function send(/** @type {any} */ data) {
     look('channel', data);
-    if (this.label === 'bulk') sent.bulkBytes += data.byteLength ?? data.length;
+    countMessage('sent', data);
+    if (this.label === 'bulk') sent.bulkBytes += lengthOf(data);
     channelSend.call(this, data);
   };
   const socketSend = Socket.prototype.send;
   Socket.prototype.send = function send(data) {
     look('socket', data);
+    traffic.sent.socket += lengthOf(data);
     socketSend.call(this, data);
   };
 
@@ -69,6 +104,7 @@
         connections: connections.map((pc) => pc.connectionState),
         sockets: sockets.map((socket) => socket.readyState),
         sent,
+        traffic,
         leaks,
       }),
     },
