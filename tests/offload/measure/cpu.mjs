@@ -1,0 +1,95 @@
+// @ts-check
+/** CPU time of a browser's processes, and of everything else on the machine meanwhile, from /proc. */
+
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+
+/** `sysconf(_SC_CLK_TCK)`, the unit of /proc's times. */
+const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
+const SAMPLE_INTERVAL_MS = 1000;
+
+/**
+ * CPU seconds of a process so far, from the text of its `/proc/<pid>/stat`.
+ * @param {string} stat
+ * @param {number} ticksPerSecond
+ */
+export function processSeconds(stat, ticksPerSecond) {
+  // The command's name may hold spaces and brackets: fields are counted from behind it.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const [user, system] = [Number(fields[11]), Number(fields[12])];
+  return (user + system) / ticksPerSecond;
+}
+
+/**
+ * Seconds that all processors together were not idle so far, from the text of `/proc/stat`.
+ * @param {string} stat
+ * @param {number} ticksPerSecond
+ */
+export function busySeconds(stat, ticksPerSecond) {
+  const [user, nice, system, , , irq, softirq, steal] = stat.split('\n', 1)[0].trim().split(/\s+/).slice(1).map(Number);
+  return (user + nice + system + irq + softirq + steal) / ticksPerSecond;
+}
+
+/**
+ * @typedef {object} CpuTimes
+ * @property {number} rendererSeconds
+ * @property {number} browserSeconds of all processes of the browser, the renderers among them
+ * @property {number} otherCores processors that were busy with anything but the browser and this process, on average
+ * @property {number} cores
+ */
+
+/** Watches one browser from `start` to `stop`. */
+export class CpuMeter {
+  /** @type {Map<number, { type: string, first: number, last: number }>} by process id */
+  #processes = new Map();
+  #began = { busy: 0, own: 0, ms: 0 };
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #timer;
+
+  /** @param {import('playwright-core').CDPSession} session of the browser */
+  constructor(session) {
+    this.session = session;
+  }
+
+  async start() {
+    await this.#sample();
+    this.#began = { busy: this.#busy(), own: process.cpuUsage().user + process.cpuUsage().system, ms: performance.now() };
+    for (const one of this.#processes.values()) one.first = one.last;
+    this.#timer = setInterval(() => void this.#sample().catch(() => undefined), SAMPLE_INTERVAL_MS);
+  }
+
+  /** @returns {Promise<CpuTimes>} */
+  async stop() {
+    clearInterval(this.#timer);
+    await this.#sample();
+    const used = [...this.#processes.values()].map(({ type, first, last }) => ({ type, seconds: last - first }));
+    const sum = (/** @type {typeof used} */ list) => list.reduce((total, { seconds }) => total + seconds, 0);
+    const own = (process.cpuUsage().user + process.cpuUsage().system - this.#began.own) / 1e6;
+    const elapsed = (performance.now() - this.#began.ms) / 1000;
+    const browserSeconds = sum(used);
+    return {
+      rendererSeconds: sum(used.filter(({ type }) => type === 'renderer')),
+      browserSeconds,
+      otherCores: Math.max(0, (this.#busy() - this.#began.busy - browserSeconds - own) / elapsed),
+      cores: availableParallelism(),
+    };
+  }
+
+  #busy() {
+    return busySeconds(readFileSync('/proc/stat', 'utf8'), TICKS_PER_SECOND);
+  }
+
+  async #sample() {
+    const { processInfo } = await this.session.send('SystemInfo.getProcessInfo');
+    for (const { id, type } of processInfo) {
+      const known = this.#processes.get(id) ?? { type, first: 0, last: 0 };
+      this.#processes.set(id, known);
+      try {
+        known.last = processSeconds(readFileSync(`/proc/${id}/stat`, 'utf8'), TICKS_PER_SECOND);
+      } catch {
+        // It has ended since: what it had used when it was last looked at stands.
+      }
+    }
+  }
+}

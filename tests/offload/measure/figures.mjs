@@ -1,0 +1,127 @@
+// @ts-check
+/** The figures of a run, out of what was counted. */
+
+import { ceilingOf, offloadOf } from '../../browser/harness/offload.mjs';
+
+/**
+ * What was counted of one viewer.
+ * @typedef {object} Viewer
+ * @property {string} name
+ * @property {boolean} leaves midway
+ * @property {boolean} ended it saw the stream to its end
+ * @property {number | null} startMs
+ * @property {number} stalls
+ * @property {number} stallSeconds
+ * @property {number} hitches
+ * @property {number} hitchSeconds
+ * @property {number} playedSeconds
+ * @property {number} watchedSeconds from the first frame to the end
+ * @property {{ path: string, level: number, bytes: number }[]} shown segments that were on the screen, in order, and their sizes
+ * @property {number[]} latencies seconds, of regular looks at live playback once it was under way
+ * @property {number} segments given to the player
+ * @property {number} wrong those of them that differ from the origin's
+ * @property {number} segmentBytes that left the origin for it
+ * @property {number} otherBytes playlists, init segments, manifests and group lists that left the origin for it
+ * @property {Traffic} traffic
+ * @property {string[]} fatal what hls.js gave up on
+ */
+
+/** @typedef {Record<'received' | 'sent', { payload: number, other: number, socket: number }>} Traffic see wire-tap.js */
+
+/**
+ * What was counted of a run.
+ * @typedef {object} Counts
+ * @property {Viewer[]} viewers those of good will
+ * @property {number} serviceBytes segment bytes that the service fetched for itself
+ * @property {number} originPeakBytes most bytes that left the origin within a second
+ * @property {import('./cpu.mjs').CpuTimes} cpu
+ * @property {number} tabs those of ill will among them
+ */
+
+const sumOf = (/** @type {readonly number[]} */ values) => values.reduce((sum, value) => sum + value, 0);
+
+/**
+ * The middle value, or the mean of the two; null of none.
+ * @param {readonly number[]} values
+ */
+export function median(values) {
+  if (values.length === 0) return null;
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/**
+ * What was fetched beyond what was played, as a share of that.
+ * @param {number} fetchedBytes from the origin and from peers
+ * @param {number} playedBytes
+ */
+export function wasteOf(fetchedBytes, playedBytes) {
+  return playedBytes > 0 ? (fetchedBytes - playedBytes) / playedBytes : 0;
+}
+
+/** Bytes of distinct segments. @param {Viewer['shown']} shown */
+function distinctBytes(shown) {
+  return sumOf([...new Map(shown.map(({ path, bytes }) => [path, bytes])).values()]);
+}
+
+/** @param {Counts} counts */
+export function figuresOf({ viewers, serviceBytes, originPeakBytes, cpu, tabs }) {
+  const shown = viewers.flatMap((viewer) => viewer.shown);
+  const playedBytes = sumOf(shown.map(({ bytes }) => bytes));
+  const segmentBytes = sumOf(viewers.map((viewer) => viewer.segmentBytes));
+  const peerBytes = sumOf(viewers.map(({ traffic }) => traffic.received.payload));
+  const uploads = viewers.map(({ traffic }) => traffic.sent.payload);
+  const starts = viewers.flatMap(({ startMs }) => startMs ?? []);
+  const minutes = sumOf(viewers.map(({ watchedSeconds }) => watchedSeconds)) / 60;
+  // Tabs of ill will play too: their processes are among those counted.
+  const tabMinutes = (minutes * tabs) / viewers.length;
+  const each = (/** @type {number} */ total) => total / viewers.length;
+  return {
+    offload: offloadOf(segmentBytes + serviceBytes, playedBytes),
+    ceiling: ceilingOf(distinctBytes(shown), viewers.map((viewer) => viewer.shown[0]?.bytes ?? 0), playedBytes),
+    originPeakBytesPerSecond: originPeakBytes,
+    startMedianMs: median(starts),
+    startMaxMs: starts.length > 0 ? Math.max(...starts) : null,
+    stalls: sumOf(viewers.map(({ stalls }) => stalls)),
+    stallSeconds: sumOf(viewers.map(({ stallSeconds }) => stallSeconds)),
+    hitchSeconds: sumOf(viewers.map(({ hitchSeconds }) => hitchSeconds)),
+    liveLatencySeconds: median(viewers.flatMap(({ latencies }) => latencies)),
+    waste: wasteOf(segmentBytes + peerBytes, playedBytes),
+    rendererCpuPerMinute: tabMinutes > 0 ? cpu.rendererSeconds / tabMinutes : null,
+    browserCpuPerMinute: tabMinutes > 0 ? cpu.browserSeconds / tabMinutes : null,
+    uploadMedianBytes: median(uploads),
+    uploadMaxBytes: Math.max(...uploads),
+    httpOverheadBytes: each(sumOf(viewers.map(({ otherBytes }) => otherBytes))),
+    peerOverheadBytes: each(sumOf(viewers.map(({ traffic: { received, sent } }) => received.other + sent.other))),
+    socketBytes: each(sumOf(viewers.map(({ traffic: { received, sent } }) => received.socket + sent.socket))),
+    serviceBytes,
+    playedBytes,
+    segmentBytes,
+    peerBytes,
+    wrong: sumOf(viewers.map(({ wrong }) => wrong)),
+    stayed: viewers.filter(({ leaves }) => !leaves).length,
+    ended: viewers.filter(({ ended }) => ended).length,
+    topLevelShare: topLevelShare(shown),
+    otherCores: cpu.otherCores,
+  };
+}
+
+/** Share of the shown segments that were of the highest level. @param {Viewer['shown']} shown */
+function topLevelShare(shown) {
+  const top = Math.max(...shown.map(({ level }) => level));
+  return shown.length > 0 ? shown.filter(({ level }) => level === top).length / shown.length : 0;
+}
+
+/** @typedef {ReturnType<typeof figuresOf>} Figures */
+
+/**
+ * The median of each figure over several runs.
+ * @param {readonly Figures[]} runs at least one
+ * @returns {Figures}
+ */
+export function medianFigures(runs) {
+  const names = /** @type {(keyof Figures)[]} */ (Object.keys(runs[0]));
+  const entries = names.map((name) => [name, median(runs.flatMap((run) => run[name] ?? []))]);
+  return Object.fromEntries(entries);
+}

@@ -1,0 +1,132 @@
+// @ts-check
+/**
+ * Plugins side by side in real tabs: `cargo xtask bench offload` builds what is measured and calls this with a directory for
+ * everything that is made.
+ */
+
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { ROOT } from '../browser/harness/paths.mjs';
+import { buildPage } from './build-page.mjs';
+import { signStreams } from './content/signing.mjs';
+import { contentId, makeStreams } from './content/streams.mjs';
+import { figuresOf, medianFigures } from './measure/figures.mjs';
+import { planOf } from './plan.mjs';
+import { plugin, PLUGINS } from './plugins.mjs';
+import { measureRun } from './run.mjs';
+import { SavedRuns } from './saved.mjs';
+import { scenario, SCENARIOS } from './scenarios.mjs';
+import { markdownTables, writeBetweenMarkers } from './table.mjs';
+import { buildOf, machine, versionOf } from './versions.mjs';
+
+/** @typedef {import('./saved.mjs').SavedRun} SavedRun */
+
+const DEFAULT_VIEWERS = 8;
+const DOCUMENT = join(ROOT, 'docs/benchmarks.md');
+
+/** @returns {never} */
+function usage() {
+  const names = `scenarios: ${Object.keys(SCENARIOS).join(' ')}\nplugins: ${Object.keys(PLUGINS).join(' ')}`;
+  console.error(`usage: node offload.mjs --dir DIR [--full] [--write] [--scenario NAME]… [--plugin NAME]… [--viewers N]\n${names}`);
+  process.exit(2);
+}
+
+function readArguments() {
+  const { values } = parseArgs({
+    options: {
+      dir: { type: 'string' },
+      full: { type: 'boolean', default: false },
+      plugin: { type: 'string', multiple: true, default: [] },
+      scenario: { type: 'string', multiple: true, default: [] },
+      viewers: { type: 'string', default: `${DEFAULT_VIEWERS}` },
+      write: { type: 'boolean', default: false },
+    },
+  });
+  const viewers = Number(values.viewers);
+  const areKnown = (/** @type {string[]} */ names, /** @type {object} */ known) => names.every((name) => Object.hasOwn(known, name));
+  const fits = values.dir && Number.isInteger(viewers) && viewers >= 1;
+  if (!fits || !areKnown(values.scenario, SCENARIOS) || !areKnown(values.plugin, PLUGINS)) usage();
+  return {
+    ...values,
+    dir: /** @type {string} */ (values.dir),
+    plugins: /** @type {import('./plugins.mjs').PluginName[]} */ (values.plugin),
+    scenarios: /** @type {import('./scenarios.mjs').ScenarioName[]} */ (values.scenario),
+    viewers,
+  };
+}
+
+/**
+ * Makes the runs of one entry that are not there yet.
+ * @param {import('./plan.mjs').Entry} entry
+ * @param {{ materials: import('./run.mjs').Materials, content: string, saved: SavedRuns, viewers: number, resume: boolean }} bench
+ */
+async function runsOf(entry, { materials, content, saved, viewers, resume }) {
+  const [what, how] = [scenario(entry.scenario), plugin(entry.plugin)];
+  // The plugin's options stand for themselves; where the servers of a run are does not count.
+  const options = how.options({ publisherKey: '', signaling: '', tracker: '' });
+  const made = { scenario: what, viewers, content, hls: versionOf('hls.js'), plugin: buildOf(how), options };
+  const runs = [];
+  for (let number = 1; number <= entry.times; number += 1) {
+    const found = resume ? saved.find(entry, number, made) : undefined;
+    const run = found ?? (await oneRun(entry, materials, viewers, made));
+    if (!found) saved.save(entry, number, run);
+    runs.push(run);
+  }
+  return runs;
+}
+
+/**
+ * @param {import('./plan.mjs').Entry} entry
+ * @param {import('./run.mjs').Materials} materials
+ * @param {number} viewers
+ * @param {SavedRun['made']} made
+ * @returns {Promise<SavedRun>}
+ */
+async function oneRun(entry, materials, viewers, made) {
+  console.error(`${new Date().toISOString().slice(11, 19)}  ${entry.scenario}, ${plugin(entry.plugin).title}`);
+  const { chromium, counts, problems } = await measureRun(scenario(entry.scenario), plugin(entry.plugin), materials, viewers);
+  const figures = figuresOf(counts);
+  const { offload, stalls, stallSeconds } = figures;
+  console.error(`          offload ${(offload * 100).toFixed(1)} %, ${stalls} stalls of ${stallSeconds.toFixed(1)} s`);
+  return { date: new Date().toISOString(), made, machine: machine(), chromium, figures, counts, problems };
+}
+
+/**
+ * Where and when the rows were measured, and what.
+ * @param {readonly SavedRun[]} runs
+ */
+function provenance(runs) {
+  const days = runs.map(({ date }) => date.slice(0, 10)).sort();
+  const all = (/** @type {(run: SavedRun) => unknown} */ of) => [...new Set(runs.map(of))].filter((one) => one !== 'none').join('; ');
+  return [
+    `Measured: ${[...new Set([days[0], days[days.length - 1]])].join(' to ')}, ${all(({ made }) => made.viewers)} viewers.`,
+    `Machine: ${all((run) => run.machine)}.`,
+    `Chromium ${all((run) => run.chromium)}, hls.js ${all(({ made }) => made.hls)}, ${all(({ made }) => made.plugin)}.`,
+  ].join('\\\n');
+}
+
+const { dir, full, plugins, scenarios, viewers, write } = readArguments();
+mkdirSync(dir, { recursive: true });
+const session = mkdtempSync(join(tmpdir(), 'tabswarm-bench-'));
+try {
+  const streams = await makeStreams(join(dir, 'content'));
+  const page = join(dir, 'page');
+  await buildPage(page);
+  const materials = { page, streams: await signStreams(streams, session) };
+  const bench = { materials, content: contentId(streams), saved: new SavedRuns(join(dir, 'runs')), viewers, resume: full };
+  const rows = [];
+  const all = [];
+  for (const entry of planOf({ full, scenarios, plugins })) {
+    const runs = await runsOf(entry, bench);
+    all.push(...runs);
+    rows.push({ scenario: entry.scenario, plugin: entry.plugin, runs: runs.length, figures: medianFigures(runs.map((run) => run.figures)) });
+  }
+  const text = `${provenance(all)}\n\n${markdownTables(rows)}`;
+  writeFileSync(join(dir, 'table.md'), `${text}\n`);
+  console.log(`\n${text}`);
+  if (full || write) writeBetweenMarkers(DOCUMENT, text);
+} finally {
+  rmSync(session, { recursive: true, force: true });
+}

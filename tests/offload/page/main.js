@@ -1,0 +1,135 @@
+// @ts-check
+/** The page of a viewer: hls.js with the plugin of `?plugin=`, and what a viewer sees of how it goes. */
+
+import Hls from 'hls.js';
+import { METERED_EVENTS, playableAhead, playedSeconds, StallMeter } from '../../../web-demo/src/playback.ts';
+import { watchLatency } from './live-latency.js';
+
+/**
+ * @typedef {object} PlayerConfig
+ * @property {string} src URL of the master playlist
+ * @property {Record<string, unknown>} options of the plugin
+ * @property {number} limitMs gives up after this
+ * @property {number} [epochMs] when a live stream began
+ */
+
+/** How often hls.js is told to recover from an error of the decoder, as its documentation has it. */
+const MAX_RECOVERIES = 3;
+const WATCH_INTERVAL_MS = 250;
+/** A position that stands for this long, with no event to say so, is a stall too: a player that gave up says nothing. */
+const FROZEN_MS = 1000;
+/** The last frame is shown up to here, seconds. */
+const END_TOLERANCE = 0.1;
+
+/** @type {Record<string, () => Promise<{ createPlayer(options: Record<string, unknown>): Promise<Hls> }>>} */
+const PLUGINS = {
+  p2pml: () => import('./plugins/p2pml.js'),
+  plain: () => import('./plugins/plain.js'),
+  tabswarm: () => import('./plugins/tabswarm.js'),
+};
+const { createPlayer } = await PLUGINS[new URL(location.href).searchParams.get('plugin') ?? 'plain']();
+
+const video = /** @type {HTMLVideoElement} */ (document.getElementById('video'));
+/** @type {StallMeter} */
+let meter;
+let began = 0;
+/** @type {number | null} */
+let startMs = null;
+/** Time from the first frame on, until the end. */
+let endedMs = Infinity;
+/** @type {Promise<void>} */
+let over;
+/** @type {{ path: string, level: number }[]} segments that were on the screen, in order */
+const shown = [];
+/** @type {{ atMs: number, details: string, fatal: boolean }[]} */
+const hlsErrors = [];
+/** @type {ReturnType<typeof watchLatency>} */
+let latency = [];
+
+/** @param {Hls} hls */
+function watchHls(hls) {
+  let recoveries = 0;
+  hls.on(Hls.Events.FRAG_CHANGED, (_, { frag }) => {
+    const { pathname } = new URL(frag.url);
+    if (!shown.some(({ path }) => path === pathname)) shown.push({ path: pathname, level: frag.level });
+  });
+  hls.on(Hls.Events.ERROR, (_, { details, fatal, type }) => {
+    hlsErrors.push({ atMs: performance.now() - began, details, fatal });
+    if (!fatal || type !== Hls.ErrorTypes.MEDIA_ERROR || recoveries >= MAX_RECOVERIES) return;
+    recoveries += 1;
+    hls.recoverMediaError();
+  });
+}
+
+function watchVideo() {
+  for (const name of METERED_EVENTS) {
+    video.addEventListener(name, () => meter.handle(name, performance.now(), playableAhead(video)));
+  }
+  video.requestVideoFrameCallback(() => (startMs = performance.now() - began));
+  video.addEventListener('ended', () => (endedMs = performance.now()));
+}
+
+/** Tells the meter of a picture that stands where no event does: after an error, or a seek of hls.js that leads nowhere. */
+function watchPosition() {
+  let position = 0;
+  let movedMs = Infinity;
+  let told = false;
+  const isKnown = (/** @type {number} */ now) =>
+    meter.stalledMs(now + 1) + meter.hitchedMs(now + 1) > meter.stalledMs(now) + meter.hitchedMs(now);
+  setInterval(() => {
+    const now = performance.now();
+    if (video.currentTime !== position) {
+      position = video.currentTime;
+      movedMs = now;
+      if (told) meter.handle('playing', now, 0);
+      told = false;
+    } else if (!video.ended && now - movedMs > FROZEN_MS && video.duration - position > END_TOLERANCE && !isKnown(now)) {
+      meter.handle('pause', movedMs, 0);
+      meter.handle('waiting', movedMs, 0);
+      told = true;
+    }
+  }, WATCH_INTERVAL_MS);
+}
+
+/** @param {PlayerConfig} config */
+async function start({ src, options, limitMs, epochMs }) {
+  began = performance.now();
+  meter = new StallMeter(began, true);
+  over = new Promise((resolve) => {
+    video.addEventListener('ended', () => resolve());
+    setTimeout(resolve, limitMs);
+  });
+  const hls = await createPlayer(options);
+  /** @type {any} */ (globalThis).payloadRecorder.watch(hls);
+  watchHls(hls);
+  watchVideo();
+  watchPosition();
+  if (epochMs !== undefined) latency = watchLatency(video, hls, epochMs);
+  hls.attachMedia(video);
+  hls.loadSource(src);
+  // Refused when the page is left first.
+  video.play().catch(() => undefined);
+  Object.assign(globalThis, { hls });
+}
+
+async function report() {
+  const now = Math.min(performance.now(), endedMs);
+  const watchedMs = startMs === null ? 0 : now - began - startMs;
+  return {
+    ended: video.ended,
+    startMs,
+    stalls: meter.stalls,
+    stallSeconds: meter.stalledMs(now) / 1000,
+    hitches: meter.hitches,
+    hitchSeconds: meter.hitchedMs(now) / 1000,
+    playedSeconds: playedSeconds(video.played),
+    watchedSeconds: watchedMs / 1000,
+    shown,
+    latency,
+    hlsErrors,
+    payloads: await /** @type {any} */ (globalThis).payloadRecorder.all(),
+    traffic: /** @type {any} */ (globalThis).wireTap.report().traffic,
+  };
+}
+
+Object.assign(globalThis, { testPlayer: { start, report, over: () => over } });

@@ -1,0 +1,2 @@
+/** Empty: see package.json. */
+export {};
