@@ -6,6 +6,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use crate::build;
 use crate::layout::Layout;
 use crate::module_sizes;
+use crate::offload;
 use crate::process::{cargo, heading, run as run_command};
 use crate::setup;
 
@@ -22,23 +23,34 @@ enum Bench {
     Crowd,
     /// Name the benches.
     List,
+    /// tabswarm beside plain hls.js and p2p-media-loader, in real tabs.
+    Offload(offload::Args),
     /// Bytes a tab downloads, gzipped, against their budgets.
     Size,
 }
 
+const BENCHES: [(&str, &str); 3] = [
+    (
+        "crowd",
+        "origin copies of a live stream by the size of its crowd, simulated (SIZES=10,100,1000 SEED=1)",
+    ),
+    ("offload", "tabswarm beside plain hls.js and p2p-media-loader, in real tabs (--quick, --full)"),
+    ("size", "bytes a tab downloads, gzipped, against their budgets"),
+];
+
 /// Runs one bench.
 pub(crate) fn run(layout: &Layout, args: &Args) -> Result<()> {
-    match args.bench {
+    match &args.bench {
         Bench::List => {
-            println!(
-                "crowd  origin copies of a live stream by the size of its crowd, simulated (SIZES=10,100,1000 SEED=1)"
-            );
-            println!("size   bytes a tab downloads, gzipped, against their budgets");
+            for (name, about) in BENCHES {
+                println!("{name:<8} {about}");
+            }
             Ok(())
         }
         Bench::Crowd => {
             run_command(cargo(layout).args(["bench", "--package", "tabswarm-tests", "--bench", "crowd"]))
         }
+        Bench::Offload(args) => offload::run(layout, args),
         Bench::Size => {
             setup::for_build(layout)?;
             build::package(layout)?;

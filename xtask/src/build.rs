@@ -8,6 +8,9 @@ use crate::process::{cargo, heading, run};
 use crate::setup;
 use crate::wasm;
 
+/// The native binaries' packages.
+const BINARIES: [&str; 4] = ["--package", "tabswarm-native-peer", "--package", "tabswarm-signaling"];
+
 /// Builds everything a browser loads.
 pub(crate) fn all(layout: &Layout) -> Result<()> {
     setup::for_build(layout)?;
@@ -25,6 +28,10 @@ pub(crate) fn package(layout: &Layout) -> Result<()> {
 
 /// Builds the debug binaries that the demo and the browser tests run.
 pub(crate) fn binaries(layout: &Layout) -> Result<()> {
-    let packages = ["--package", "tabswarm-native-peer", "--package", "tabswarm-signaling"];
-    run(cargo(layout).arg("build").args(packages))
+    run(cargo(layout).arg("build").args(BINARIES))
+}
+
+/// Builds the release binaries that are measured.
+pub(crate) fn release_binaries(layout: &Layout) -> Result<()> {
+    run(cargo(layout).args(["build", "--release"]).args(BINARIES))
 }

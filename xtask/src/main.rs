@@ -8,6 +8,7 @@ mod file_sizes;
 mod layout;
 mod module_sizes;
 mod npm;
+mod offload;
 mod process;
 mod report;
 mod service;

@@ -17,8 +17,10 @@ const BUNDLE: &str = "wasm-peer/npm/generated/bundle";
 pub(crate) const DEMO: &str = "web-demo";
 /// The end-to-end tests in real browsers.
 pub(crate) const BROWSER_TESTS: &str = "tests/browser";
+/// The bench of plugins in real browsers.
+pub(crate) const OFFLOAD_BENCH: &str = "tests/offload";
 /// Every workspace, in the order of their dependencies.
-pub(crate) const WORKSPACES: [&str; 3] = [PACKAGE, DEMO, BROWSER_TESTS];
+pub(crate) const WORKSPACES: [&str; 4] = [PACKAGE, DEMO, BROWSER_TESTS, OFFLOAD_BENCH];
 
 /// Installs the packages of `package-lock.json` unless `node_modules` has exactly them.
 pub(crate) fn install(layout: &Layout) -> Result<()> {

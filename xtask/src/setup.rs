@@ -59,7 +59,7 @@ pub(crate) fn browser(layout: &Layout) -> Result<Browser> {
     if let Some(browser) = find_browser()? {
         return Ok(browser);
     }
-    install_chromium(layout)?;
+    install(layout, "Chromium", &["chromium", "chromium-driver"], BROWSER_ADVICE)?;
     find_browser()?.context(BROWSER_ADVICE)
 }
 
@@ -87,17 +87,32 @@ fn find(variable: &str, names: &[&str]) -> Result<Option<PathBuf>> {
     Ok(candidates.find(|file| file.is_file()))
 }
 
-fn install_chromium(layout: &Layout) -> Result<()> {
+/// Finds ffmpeg: `$FFMPEG`, the `$PATH`, or a package of the system.
+pub(crate) fn ffmpeg(layout: &Layout) -> Result<PathBuf> {
+    let find_ffmpeg = || find("FFMPEG", &["ffmpeg"]);
+    if let Some(ffmpeg) = find_ffmpeg()? {
+        return Ok(ffmpeg);
+    }
+    install(layout, "ffmpeg", &["ffmpeg"], FFMPEG_ADVICE)?;
+    find_ffmpeg()?.context(FFMPEG_ADVICE)
+}
+
+const FFMPEG_ADVICE: &str = "ffmpeg with libx264 is needed. Debian: `apt-get install ffmpeg`; macOS: `brew install ffmpeg`. \
+     Or set FFMPEG to its path";
+
+/// Installs packages of the system where that can be done without asking; elsewhere fails with `advice`.
+fn install(layout: &Layout, title: &str, packages: &[&str], advice: &'static str) -> Result<()> {
     let is_root = output(command(layout, "id").arg("-u")).is_ok_and(|id| id.trim() == "0");
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     if !is_root || !is_debian_like(&release) {
-        bail!(BROWSER_ADVICE);
+        bail!(advice);
     }
-    heading("Chromium");
+    heading(title);
     run(command(layout, "apt-get").arg("update"))?;
-    let install = ["install", "-y", "--no-install-recommends", "chromium", "chromium-driver"];
-    run(command(layout, "apt-get").args(install).env("DEBIAN_FRONTEND", "noninteractive"))
-        .context(BROWSER_ADVICE)
+    let install = ["install", "-y", "--no-install-recommends"];
+    let mut apt_get = command(layout, "apt-get");
+    apt_get.args(install).args(packages).env("DEBIAN_FRONTEND", "noninteractive");
+    run(&mut apt_get).context(advice)
 }
 
 fn is_debian_like(os_release: &str) -> bool {

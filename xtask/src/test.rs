@@ -26,6 +26,7 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
     report.section("wasm tests in a headless browser", || wasm::test(layout, &browser));
     report.section("tests of the npm package", || npm::script(layout, npm::PACKAGE, "test"));
     report.section("tests of the demo page", || npm::script(layout, npm::DEMO, "test"));
+    report.section("tests of the offload bench", || npm::script(layout, npm::OFFLOAD_BENCH, "test"));
     report.section("binaries", || build::binaries(layout));
     report.section("demo page", || npm::script(layout, npm::DEMO, "build"));
     report.section("browser end-to-end tests", || {
