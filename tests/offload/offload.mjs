@@ -19,7 +19,7 @@ import { measureRun } from './run.mjs';
 import { SavedRuns } from './saved.mjs';
 import { scenario, SCENARIOS } from './scenarios.mjs';
 import { markdownTables, writeBetweenMarkers } from './table.mjs';
-import { buildOf, machine, versionOf } from './versions.mjs';
+import { buildOf, machine, NO_BUILD, versionOf } from './versions.mjs';
 
 /** @typedef {import('./saved.mjs').SavedRun} SavedRun */
 
@@ -28,8 +28,9 @@ const DOCUMENT = join(ROOT, 'docs/benchmarks.md');
 
 /** @returns {never} */
 function usage() {
-  const names = `scenarios: ${Object.keys(SCENARIOS).join(' ')}\nplugins: ${Object.keys(PLUGINS).join(' ')}`;
-  console.error(`usage: node offload.mjs --dir DIR [--full] [--write] [--scenario NAME]… [--plugin NAME]… [--viewers N]\n${names}`);
+  console.error('usage: node offload.mjs --dir DIR [--full] [--write] [--scenario NAME]… [--plugin NAME]… [--viewers N]');
+  console.error(`scenarios: ${Object.keys(SCENARIOS).join(' ')}`);
+  console.error(`plugins: ${Object.keys(PLUGINS).join(' ')}`);
   process.exit(2);
 }
 
@@ -45,7 +46,8 @@ function readArguments() {
     },
   });
   const viewers = Number(values.viewers);
-  const areKnown = (/** @type {string[]} */ names, /** @type {object} */ known) => names.every((name) => Object.hasOwn(known, name));
+  const areKnown = (/** @type {string[]} */ names, /** @type {object} */ known) =>
+    names.every((name) => Object.hasOwn(known, name));
   const fits = values.dir && Number.isInteger(viewers) && viewers >= 1;
   if (!fits || !areKnown(values.scenario, SCENARIOS) || !areKnown(values.plugin, PLUGINS)) usage();
   return {
@@ -58,9 +60,18 @@ function readArguments() {
 }
 
 /**
+ * @typedef {object} Bench
+ * @property {import('./run.mjs').Materials} materials
+ * @property {string} content which bytes the streams are
+ * @property {SavedRuns} saved
+ * @property {number} viewers
+ * @property {boolean} resume takes saved runs for those that would be the same
+ */
+
+/**
  * Makes the runs of one entry that are not there yet.
  * @param {import('./plan.mjs').Entry} entry
- * @param {{ materials: import('./run.mjs').Materials, content: string, saved: SavedRuns, viewers: number, resume: boolean }} bench
+ * @param {Bench} bench
  */
 async function runsOf(entry, { materials, content, saved, viewers, resume }) {
   const [what, how] = [scenario(entry.scenario), plugin(entry.plugin)];
@@ -99,11 +110,13 @@ async function oneRun(entry, materials, viewers, made) {
  */
 function provenance(runs) {
   const days = runs.map(({ date }) => date.slice(0, 10)).sort();
-  const all = (/** @type {(run: SavedRun) => unknown} */ of) => [...new Set(runs.map(of))].filter((one) => one !== 'none').join('; ');
+  const all = (/** @type {(run: SavedRun) => unknown} */ of) =>
+    [...new Set(runs.map(of))].filter((one) => one !== NO_BUILD).join('; ');
+  const versions = [`Chromium ${all(({ chromium }) => chromium)}`, `hls.js ${all(({ made }) => made.hls)}`];
   return [
     `Measured: ${[...new Set([days[0], days[days.length - 1]])].join(' to ')}, ${all(({ made }) => made.viewers)} viewers.`,
     `Machine: ${all((run) => run.machine)}.`,
-    `Chromium ${all((run) => run.chromium)}, hls.js ${all(({ made }) => made.hls)}, ${all(({ made }) => made.plugin)}.`,
+    `${[...versions, all(({ made }) => made.plugin)].filter(Boolean).join(', ')}.`,
   ].join('\\\n');
 }
 
@@ -121,7 +134,8 @@ try {
   for (const entry of planOf({ full, scenarios, plugins })) {
     const runs = await runsOf(entry, bench);
     all.push(...runs);
-    rows.push({ scenario: entry.scenario, plugin: entry.plugin, runs: runs.length, figures: medianFigures(runs.map((run) => run.figures)) });
+    const figures = medianFigures(runs.map(({ counts }) => figuresOf(counts)));
+    rows.push({ scenario: entry.scenario, plugin: entry.plugin, runs: runs.length, figures });
   }
   const text = `${provenance(all)}\n\n${markdownTables(rows)}`;
   writeFileSync(join(dir, 'table.md'), `${text}\n`);

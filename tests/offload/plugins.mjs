@@ -25,14 +25,13 @@ const nearby = ({ tracker }) => ({ announceTrackers: [tracker], rtcConfig: { ice
 
 /**
  * p2p-media-loader with what its documentation has for a better share of peers: HTTP at once only for what is needed soon, a
- * wait for the first peers, and fewer segments ahead by HTTP. Chosen among those in docs/benchmarks.md.
+ * wait for the first peers, and fewer segments ahead. Chosen among those in docs/benchmarks.md.
  */
 const TUNED = {
   highDemandTimeWindow: 4,
   httpDownloadInitialTimeoutMs: 1500,
   httpDownloadTimeWindow: 20,
   p2pDownloadTimeWindow: 40,
-  simultaneousHttpDownloads: 2,
   simultaneousP2PDownloads: 6,
 };
 

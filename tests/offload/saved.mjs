@@ -10,8 +10,8 @@ import { dirname, join } from 'node:path';
  * @property {Record<string, unknown>} made what it depends on; a run with other ones is another run
  * @property {string} machine
  * @property {string} chromium
- * @property {import('./measure/figures.mjs').Figures} figures
- * @property {unknown} counts what the figures were made of
+ * @property {import('./measure/figures.mjs').Figures} figures as they came out, to be read
+ * @property {import('./measure/figures.mjs').Counts} counts what they were made of, and are made of anew for a table
  * @property {string[]} problems what the pages complained of
  */
 

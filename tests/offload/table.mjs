@@ -35,6 +35,7 @@ const COLUMNS = [
   ['stalls', ({ stalls }) => fixed(stalls, 0)],
   ['stalled s', ({ stallSeconds }) => fixed(stallSeconds)],
   ['hitched s', ({ hitchSeconds }) => fixed(hitchSeconds)],
+  ['skipped s', ({ skippedSeconds }) => fixed(skippedSeconds)],
   ['latency s', ({ liveLatencySeconds }) => fixed(liveLatencySeconds)],
   ['waste', ({ waste }) => percent(waste)],
   ['CPU s/min tabs / all', (figures) => `${fixed(figures.rendererCpuPerMinute)} / ${fixed(figures.browserCpuPerMinute)}`],
@@ -55,6 +56,7 @@ const OPTIONAL = {
   'best level': /^100\.0 %$/,
   'hitched s': /^0\.0$/,
   'latency s': /^–$/,
+  'skipped s': /^0\.0$/,
   'service MB': /^0\.0$/,
   wrong: /^0$/,
 };

@@ -29,13 +29,16 @@ function tabswarmBuild() {
   return `${version} (build ${hash.digest('hex').slice(0, 8)})`;
 }
 
+/** The build of no plugin. */
+export const NO_BUILD = 'none';
+
 /**
  * The plugin as a run had it.
  * @param {import('./plugins.mjs').Plugin} plugin
  */
 export function buildOf({ page }) {
   if (page === 'tabswarm') return `tabswarm ${tabswarmBuild()}`;
-  return page === 'p2pml' ? `p2p-media-loader ${versionOf('p2p-media-loader-hlsjs')}` : 'none';
+  return page === 'p2pml' ? `p2p-media-loader ${versionOf('p2p-media-loader-hlsjs')}` : NO_BUILD;
 }
 
 /** The machine, without anything that names it. */

@@ -11,10 +11,10 @@ use crate::setup;
 /// Arguments of `bench offload`. Without any: as with `--quick`.
 #[derive(ClapArgs)]
 pub(crate) struct Args {
-    /// A part of the scenarios with plain hls.js and tabswarm, once; within 12 minutes.
+    /// Some scenarios with plain hls.js and tabswarm, once; within 12 minutes.
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// Everything, ours three times, the rivals once; hours. Goes on from saved runs and writes docs/benchmarks.md.
+    /// Everything, ours three times, the rivals once; over two hours. Goes on from saved runs, writes docs/benchmarks.md.
     #[arg(long)]
     full: bool,
     /// Only this scenario; repeatable. Without `--full` every run is made once.

@@ -80,7 +80,8 @@ async function encode(dir, level, segments) {
  * @returns {Promise<string>} directory with one of each stream's name in it, `master.m3u8` at its top
  */
 export async function makeStreams(cache) {
-  const recipe = JSON.stringify(Object.values(STREAMS).map(({ levels, segments }) => levels.map((one) => encoderArguments(one, segments))));
+  const recipes = Object.values(STREAMS).map(({ levels, segments }) => levels.map((one) => encoderArguments(one, segments)));
+  const recipe = JSON.stringify(recipes);
   const dir = join(cache, createHash('sha256').update(recipe).digest('hex').slice(0, 12));
   if (existsSync(dir)) return dir;
   const unfinished = `${dir}.unfinished`;
@@ -101,7 +102,8 @@ export function contentId(dir) {
   const hash = createHash('sha256');
   for (const [name, { levels, segments }] of Object.entries(STREAMS)) {
     for (const level of levels) {
-      for (let index = 0; index < segments; index += 1) hash.update(readFileSync(join(dir, name, level.name, segmentName(index))));
+      const files = Array.from({ length: segments }, (_, index) => join(dir, name, level.name, segmentName(index)));
+      for (const file of files) hash.update(readFileSync(file));
     }
   }
   return hash.digest('hex').slice(0, 12);

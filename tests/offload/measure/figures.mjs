@@ -15,6 +15,7 @@ import { ceilingOf, offloadOf } from '../../browser/harness/offload.mjs';
  * @property {number} hitches
  * @property {number} hitchSeconds
  * @property {number} playedSeconds
+ * @property {number} skippedSeconds of the stream that playback jumped over
  * @property {number} watchedSeconds from the first frame to the end
  * @property {{ path: string, level: number, bytes: number }[]} shown segments that were on the screen, in order, and their sizes
  * @property {number[]} latencies seconds, of regular looks at live playback once it was under way
@@ -66,43 +67,61 @@ function distinctBytes(shown) {
 }
 
 /** @param {Counts} counts */
-export function figuresOf({ viewers, serviceBytes, originPeakBytes, cpu, tabs }) {
-  const shown = viewers.flatMap((viewer) => viewer.shown);
-  const playedBytes = sumOf(shown.map(({ bytes }) => bytes));
-  const segmentBytes = sumOf(viewers.map((viewer) => viewer.segmentBytes));
-  const peerBytes = sumOf(viewers.map(({ traffic }) => traffic.received.payload));
-  const uploads = viewers.map(({ traffic }) => traffic.sent.payload);
+export function figuresOf(counts) {
+  const { viewers } = counts;
   const starts = viewers.flatMap(({ startMs }) => startMs ?? []);
-  const minutes = sumOf(viewers.map(({ watchedSeconds }) => watchedSeconds)) / 60;
-  // Tabs of ill will play too: their processes are among those counted.
-  const tabMinutes = (minutes * tabs) / viewers.length;
-  const each = (/** @type {number} */ total) => total / viewers.length;
   return {
-    offload: offloadOf(segmentBytes + serviceBytes, playedBytes),
-    ceiling: ceilingOf(distinctBytes(shown), viewers.map((viewer) => viewer.shown[0]?.bytes ?? 0), playedBytes),
-    originPeakBytesPerSecond: originPeakBytes,
+    ...bytesOf(counts),
+    originPeakBytesPerSecond: counts.originPeakBytes,
     startMedianMs: median(starts),
     startMaxMs: starts.length > 0 ? Math.max(...starts) : null,
     stalls: sumOf(viewers.map(({ stalls }) => stalls)),
     stallSeconds: sumOf(viewers.map(({ stallSeconds }) => stallSeconds)),
     hitchSeconds: sumOf(viewers.map(({ hitchSeconds }) => hitchSeconds)),
+    skippedSeconds: sumOf(viewers.map(({ skippedSeconds }) => skippedSeconds)),
     liveLatencySeconds: median(viewers.flatMap(({ latencies }) => latencies)),
+    ...costsOf(counts),
+    wrong: sumOf(viewers.map(({ wrong }) => wrong)),
+    stayed: viewers.filter(({ leaves }) => !leaves).length,
+    ended: viewers.filter(({ ended }) => ended).length,
+    topLevelShare: topLevelShare(viewers.flatMap(({ shown }) => shown)),
+  };
+}
+
+/** @typedef {ReturnType<typeof figuresOf>} Figures */
+
+/** Where the segments came from. @param {Counts} counts */
+function bytesOf({ viewers, serviceBytes }) {
+  const shown = viewers.flatMap((viewer) => viewer.shown);
+  const playedBytes = sumOf(shown.map(({ bytes }) => bytes));
+  const segmentBytes = sumOf(viewers.map((viewer) => viewer.segmentBytes));
+  const peerBytes = sumOf(viewers.map(({ traffic }) => traffic.received.payload));
+  return {
+    offload: offloadOf(segmentBytes + serviceBytes, playedBytes),
+    ceiling: ceilingOf(distinctBytes(shown), viewers.map((viewer) => viewer.shown[0]?.bytes ?? 0), playedBytes),
     waste: wasteOf(segmentBytes + peerBytes, playedBytes),
+    playedBytes,
+    segmentBytes,
+    peerBytes,
+    serviceBytes,
+  };
+}
+
+/** What it takes from each viewer. @param {Counts} counts */
+function costsOf({ viewers, cpu, tabs }) {
+  const uploads = viewers.map(({ traffic }) => traffic.sent.payload);
+  const minutes = sumOf(viewers.map(({ watchedSeconds }) => watchedSeconds)) / 60;
+  // Tabs of ill will play too: their processes are among those counted.
+  const tabMinutes = (minutes * tabs) / viewers.length;
+  const each = (/** @type {(viewer: Viewer) => number} */ of) => sumOf(viewers.map(of)) / viewers.length;
+  return {
     rendererCpuPerMinute: tabMinutes > 0 ? cpu.rendererSeconds / tabMinutes : null,
     browserCpuPerMinute: tabMinutes > 0 ? cpu.browserSeconds / tabMinutes : null,
     uploadMedianBytes: median(uploads),
     uploadMaxBytes: Math.max(...uploads),
-    httpOverheadBytes: each(sumOf(viewers.map(({ otherBytes }) => otherBytes))),
-    peerOverheadBytes: each(sumOf(viewers.map(({ traffic: { received, sent } }) => received.other + sent.other))),
-    socketBytes: each(sumOf(viewers.map(({ traffic: { received, sent } }) => received.socket + sent.socket))),
-    serviceBytes,
-    playedBytes,
-    segmentBytes,
-    peerBytes,
-    wrong: sumOf(viewers.map(({ wrong }) => wrong)),
-    stayed: viewers.filter(({ leaves }) => !leaves).length,
-    ended: viewers.filter(({ ended }) => ended).length,
-    topLevelShare: topLevelShare(shown),
+    httpOverheadBytes: each(({ otherBytes }) => otherBytes),
+    peerOverheadBytes: each(({ traffic: { received, sent } }) => received.other + sent.other),
+    socketBytes: each(({ traffic: { received, sent } }) => received.socket + sent.socket),
     otherCores: cpu.otherCores,
   };
 }
@@ -112,8 +131,6 @@ function topLevelShare(shown) {
   const top = Math.max(...shown.map(({ level }) => level));
   return shown.length > 0 ? shown.filter(({ level }) => level === top).length / shown.length : 0;
 }
-
-/** @typedef {ReturnType<typeof figuresOf>} Figures */
 
 /**
  * The median of each figure over several runs.

@@ -6,8 +6,13 @@
 
 (() => {
   const MAX_OTHER_BYTES = 2048;
-  /** Bytes at the front of a message that a header may take. */
-  const HEADER_BYTES = 64;
+  /**
+   * Bytes at the front of a message that are left as they are: a header, and at a segment's front the container. A player
+   * notices what is wrong with that and fetches again; of wrong pictures only a decoder hears.
+   */
+  const SPARED_BYTES = 4096;
+  /** One byte of so many is altered. */
+  const ALTERED_EVERY = 1024;
   const DRIP_BYTES_PER_MS = 1;
 
   const misdeed = new URL(location.href).searchParams.get('hostile');
@@ -25,7 +30,7 @@
   /** @type {Record<string, (channel: RTCDataChannel, message: Uint8Array<ArrayBuffer>) => void>} */
   const ways = {
     corrupt: (channel, message) => {
-      for (let at = HEADER_BYTES; at < message.length; at += 1) message[at] ^= 0xff;
+      for (let at = SPARED_BYTES; at < message.length; at += ALTERED_EVERY) message[at] ^= 0xff;
       send.call(channel, message);
     },
     silent: () => undefined,

@@ -21,13 +21,15 @@ const FROZEN_MS = 1000;
 /** The last frame is shown up to here, seconds. */
 const END_TOLERANCE = 0.1;
 
-/** @type {Record<string, () => Promise<{ createPlayer(options: Record<string, unknown>): Promise<Hls> }>>} */
+/** @typedef {{ createPlayer(options: Record<string, unknown>): Promise<Hls>, diagnosis?(): unknown }} PluginModule */
+
+/** @type {Record<string, () => Promise<PluginModule>>} */
 const PLUGINS = {
   p2pml: () => import('./plugins/p2pml.js'),
   plain: () => import('./plugins/plain.js'),
   tabswarm: () => import('./plugins/tabswarm.js'),
 };
-const { createPlayer } = await PLUGINS[new URL(location.href).searchParams.get('plugin') ?? 'plain']();
+const { createPlayer, diagnosis } = await PLUGINS[new URL(location.href).searchParams.get('plugin') ?? 'plain']();
 
 const video = /** @type {HTMLVideoElement} */ (document.getElementById('video'));
 /** @type {StallMeter} */
@@ -35,7 +37,8 @@ let meter;
 let began = 0;
 /** @type {number | null} */
 let startMs = null;
-/** Time from the first frame on, until the end. */
+/** Media time of the first frame, seconds. */
+let firstPosition = 0;
 let endedMs = Infinity;
 /** @type {Promise<void>} */
 let over;
@@ -43,6 +46,8 @@ let over;
 const shown = [];
 /** @type {{ atMs: number, details: string, fatal: boolean }[]} */
 const hlsErrors = [];
+/** When playback stood, and what was buffered then. @type {{ atMs: number, position: number, aheadSeconds: number }[]} */
+const interruptions = [];
 /** @type {ReturnType<typeof watchLatency>} */
 let latency = [];
 
@@ -65,7 +70,13 @@ function watchVideo() {
   for (const name of METERED_EVENTS) {
     video.addEventListener(name, () => meter.handle(name, performance.now(), playableAhead(video)));
   }
-  video.requestVideoFrameCallback(() => (startMs = performance.now() - began));
+  video.addEventListener('waiting', () => {
+    interruptions.push({ atMs: performance.now(), position: video.currentTime, aheadSeconds: playableAhead(video) });
+  });
+  video.requestVideoFrameCallback((_, { mediaTime }) => {
+    startMs = performance.now() - began;
+    firstPosition = mediaTime;
+  });
   video.addEventListener('ended', () => (endedMs = performance.now()));
 }
 
@@ -109,24 +120,28 @@ async function start({ src, options, limitMs, epochMs }) {
   hls.loadSource(src);
   // Refused when the page is left first.
   video.play().catch(() => undefined);
-  Object.assign(globalThis, { hls });
 }
 
 async function report() {
   const now = Math.min(performance.now(), endedMs);
+  const played = playedSeconds(video.played);
   const watchedMs = startMs === null ? 0 : now - began - startMs;
   return {
+    began,
     ended: video.ended,
     startMs,
     stalls: meter.stalls,
     stallSeconds: meter.stalledMs(now) / 1000,
     hitches: meter.hitches,
     hitchSeconds: meter.hitchedMs(now) / 1000,
-    playedSeconds: playedSeconds(video.played),
+    playedSeconds: played,
+    skippedSeconds: Math.max(0, video.currentTime - firstPosition - played),
     watchedSeconds: watchedMs / 1000,
     shown,
     latency,
     hlsErrors,
+    interruptions,
+    diagnosis: diagnosis?.() ?? null,
     payloads: await /** @type {any} */ (globalThis).payloadRecorder.all(),
     traffic: /** @type {any} */ (globalThis).wireTap.report().traffic,
   };

@@ -26,6 +26,7 @@ function viewer(differences) {
     hitches: 0,
     hitchSeconds: 0,
     playedSeconds: 60,
+    skippedSeconds: 0,
     watchedSeconds: 60,
     shown: segments(1, 2),
     latencies: [],
