@@ -16,7 +16,7 @@ import { watchLatency } from './live-latency.js';
 /** How often hls.js is told to recover from an error of the decoder, as its documentation has it. */
 const MAX_RECOVERIES = 3;
 const WATCH_INTERVAL_MS = 250;
-/** A position that stands for this long, with no event to say so, is a stall too: a player that gave up says nothing. */
+/** A position that stands for longer is a stall, whatever the reason. */
 const FROZEN_MS = 1000;
 /** The last frame is shown up to here, seconds. */
 const END_TOLERANCE = 0.1;
@@ -80,13 +80,15 @@ function watchVideo() {
   video.addEventListener('ended', () => (endedMs = performance.now()));
 }
 
-/** Tells the meter of a picture that stands where no event does: after an error, or a seek of hls.js that leads nowhere. */
+/**
+ * Tells the meter of a picture that stands and stays: where no event says so, after an error or a seek of hls.js that leads
+ * nowhere, and where data is at hand that no decoder takes.
+ */
 function watchPosition() {
   let position = 0;
   let movedMs = Infinity;
   let told = false;
-  const isKnown = (/** @type {number} */ now) =>
-    meter.stalledMs(now + 1) + meter.hitchedMs(now + 1) > meter.stalledMs(now) + meter.hitchedMs(now);
+  const grows = (/** @type {(nowMs: number) => number} */ total, /** @type {number} */ now) => total(now + 1) > total(now);
   setInterval(() => {
     const now = performance.now();
     if (video.currentTime !== position) {
@@ -94,11 +96,14 @@ function watchPosition() {
       movedMs = now;
       if (told) meter.handle('playing', now, 0);
       told = false;
-    } else if (!video.ended && now - movedMs > FROZEN_MS && video.duration - position > END_TOLERANCE && !isKnown(now)) {
-      meter.handle('pause', movedMs, 0);
-      meter.handle('waiting', movedMs, 0);
-      told = true;
+      return;
     }
+    const stands = !video.ended && now - movedMs > FROZEN_MS && video.duration - position > END_TOLERANCE;
+    if (!stands || grows((at) => meter.stalledMs(at), now)) return;
+    const since = grows((at) => meter.hitchedMs(at), now) ? now : movedMs;
+    meter.handle('pause', since, 0);
+    meter.handle('waiting', since, 0);
+    told = true;
   }, WATCH_INTERVAL_MS);
 }
 
