@@ -2,8 +2,9 @@
 /** The page of a viewer: hls.js with the plugin of `?plugin=`, and what a viewer sees of how it goes. */
 
 import Hls from 'hls.js';
-import { METERED_EVENTS, playableAhead, playedSeconds, StallMeter } from '../../../web-demo/src/playback.ts';
+import { METERED_EVENTS, playableAhead, StallMeter } from '../../../web-demo/src/playback.ts';
 import { watchLatency } from './live-latency.js';
+import { Progress } from './progress.js';
 
 /**
  * @typedef {object} PlayerConfig
@@ -37,8 +38,8 @@ let meter;
 let began = 0;
 /** @type {number | null} */
 let startMs = null;
-/** Media time of the first frame, seconds. */
-let firstPosition = 0;
+/** From the first frame on. @type {Progress | undefined} */
+let progress;
 let endedMs = Infinity;
 /** @type {Promise<void>} */
 let over;
@@ -74,8 +75,11 @@ function watchVideo() {
     interruptions.push({ atMs: performance.now(), position: video.currentTime, aheadSeconds: playableAhead(video) });
   });
   video.requestVideoFrameCallback((_, { mediaTime }) => {
-    startMs = performance.now() - began;
-    firstPosition = mediaTime;
+    const now = performance.now();
+    startMs = now - began;
+    progress = new Progress(mediaTime, now);
+    // A picture that then stands is a stall, though no `playing` was ever said.
+    meter.handle('playing', now, 0);
   });
   video.addEventListener('ended', () => (endedMs = performance.now()));
 }
@@ -85,22 +89,19 @@ function watchVideo() {
  * nowhere, and where data is at hand that no decoder takes.
  */
 function watchPosition() {
-  let position = 0;
-  let movedMs = Infinity;
   let told = false;
   const grows = (/** @type {(nowMs: number) => number} */ total, /** @type {number} */ now) => total(now + 1) > total(now);
   setInterval(() => {
     const now = performance.now();
-    if (video.currentTime !== position) {
-      position = video.currentTime;
-      movedMs = now;
+    if (!progress || video.ended) return;
+    if (progress.look(video.currentTime, now)) {
       if (told) meter.handle('playing', now, 0);
       told = false;
       return;
     }
-    const stands = !video.ended && now - movedMs > FROZEN_MS && video.duration - position > END_TOLERANCE;
+    const stands = now - progress.movedMs > FROZEN_MS && video.duration - video.currentTime > END_TOLERANCE;
     if (!stands || grows((at) => meter.stalledMs(at), now)) return;
-    const since = grows((at) => meter.hitchedMs(at), now) ? now : movedMs;
+    const since = grows((at) => meter.hitchedMs(at), now) ? now : progress.movedMs;
     meter.handle('pause', since, 0);
     meter.handle('waiting', since, 0);
     told = true;
@@ -129,7 +130,7 @@ async function start({ src, options, limitMs, epochMs }) {
 
 async function report() {
   const now = Math.min(performance.now(), endedMs);
-  const played = playedSeconds(video.played);
+  progress?.look(video.currentTime, performance.now());
   const watchedMs = startMs === null ? 0 : now - began - startMs;
   return {
     began,
@@ -139,8 +140,8 @@ async function report() {
     stallSeconds: meter.stalledMs(now) / 1000,
     hitches: meter.hitches,
     hitchSeconds: meter.hitchedMs(now) / 1000,
-    playedSeconds: played,
-    skippedSeconds: Math.max(0, video.currentTime - firstPosition - played),
+    playedSeconds: progress?.playedSeconds ?? 0,
+    skippedSeconds: progress?.skippedSeconds ?? 0,
     watchedSeconds: watchedMs / 1000,
     shown,
     latency,
