@@ -5,8 +5,6 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 
-/** `sysconf(_SC_CLK_TCK)`, the unit of /proc's times. */
-const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
 const SAMPLE_INTERVAL_MS = 1000;
 
 /**
@@ -41,6 +39,8 @@ export function busySeconds(stat, ticksPerSecond) {
 
 /** Watches one browser from `start` to `stop`. */
 export class CpuMeter {
+  /** `sysconf(_SC_CLK_TCK)`, the unit of /proc's times. */
+  #ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
   /** @type {Map<number, { type: string, first: number, last: number }>} by process id */
   #processes = new Map();
   #began = { busy: 0, own: 0, ms: 0 };
@@ -77,7 +77,7 @@ export class CpuMeter {
   }
 
   #busy() {
-    return busySeconds(readFileSync('/proc/stat', 'utf8'), TICKS_PER_SECOND);
+    return busySeconds(readFileSync('/proc/stat', 'utf8'), this.#ticksPerSecond);
   }
 
   async #sample() {
@@ -86,7 +86,7 @@ export class CpuMeter {
       const known = this.#processes.get(id) ?? { type, first: 0, last: 0 };
       this.#processes.set(id, known);
       try {
-        known.last = processSeconds(readFileSync(`/proc/${id}/stat`, 'utf8'), TICKS_PER_SECOND);
+        known.last = processSeconds(readFileSync(`/proc/${id}/stat`, 'utf8'), this.#ticksPerSecond);
       } catch {
         // It has ended since: what it had used when it was last looked at stands.
       }
