@@ -6,6 +6,8 @@ use super::{
     Node,
     fetch::{Fetch, ListAsk, ORIGIN_STALL, Phase},
     fetching::STALL,
+    origins::OriginUse,
+    pace::SLOW,
 };
 use crate::{
     id::{ContentId, PeerId},
@@ -69,6 +71,9 @@ impl Outlook<'_> {
 impl Node {
     pub(super) fn ask_origin(&mut self, fetch: &mut Fetch, now: Timestamp) {
         fetch.wake = None;
+        if self.gives_way(fetch, now) {
+            self.share_origin(fetch);
+        }
         match self.origin_due(fetch, now) {
             Due::At(at) => fetch.wake = Some(at),
             Due::Now(part) => self.start_origin(fetch, part, now),
@@ -102,11 +107,44 @@ impl Node {
         let latest = fetch
             .deadline
             .saturating_sub(self.pace.margin(self.missing_bytes(fetch), self.missing_runs(fetch)));
+        let late = latest <= now;
         let Some((until, part)) = self.patience(fetch, now) else { return Due::Now(None) };
-        match until.min(latest) {
+        // Whoever asks a slow origin for everything takes it from all the others, and gets nothing sooner.
+        let len = self.trading(fetch).map_or(0, |stored| stored.list.len().bytes());
+        let shared = part.is_some() && self.pace.is_slow(len);
+        match if shared { until } else { until.min(latest) } {
             at if now < at => Due::At(at),
-            _ if now < latest => Due::Now(part),
+            _ if shared || !late => Due::Now(part),
             _ => Due::Now(None),
+        }
+    }
+
+    /// Whether the running request for the whole segment is to end, the origin being slow, in favour of parts that are shared
+    /// with neighbours.
+    fn gives_way(&self, fetch: &Fetch, now: Timestamp) -> bool {
+        let is_whole = fetch.origin.is_some() && fetch.origin_groups.is_none();
+        if !is_whole || fetch.no_range || self.pace.refuses_ranges || self.ready_links().next().is_none() {
+            return false;
+        }
+        if self.trading(fetch).is_none() || duty::part_count(self.swarm_size(fetch)) == 1 {
+            return false;
+        }
+        let Some(OriginUse::Segment(request)) = fetch.origin.and_then(|id| self.origins.get(&id)) else {
+            return false;
+        };
+        request.takes_longer_than(SLOW, self.missing_bytes(fetch), now)
+    }
+
+    /// Ends the request for the whole segment. What it brought stays, and neighbours hear that no more comes of it.
+    fn share_origin(&mut self, fetch: &mut Fetch) {
+        self.abort_origin(fetch);
+        fetch.parts = duty::part_count(self.swarm_size(fetch));
+        fetch.told = 0;
+        let Some(content) = fetch.content() else { return };
+        self.announce_lost(content);
+        let links: Vec<_> = self.ready_links().collect();
+        for link in links {
+            self.announce_again(link, &[content]);
         }
     }
 

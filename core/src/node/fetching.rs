@@ -32,9 +32,7 @@ impl Node {
         let id = FetchId::new(self.next_handle());
         let deadline = request.deadline.unwrap_or(now + super::DEFAULT_DEADLINE);
         let segment = request.key.id(&request.stream);
-        if !self.first_frame && self.first_fetch.is_none() {
-            self.first_fetch = Some((id, now));
-        }
+        self.first_fetch.get_or_insert(now);
         match self.fetches.get_mut(&segment) {
             Some(fetch) if fetch.waiters.len() < MAX_WAITERS => {
                 fetch.wait(id, deadline);
@@ -245,7 +243,8 @@ impl Node {
             .map(|(link, claim)| {
                 let state = &self.links[&link];
                 let (room, delay) = (state.transfer.room(now), state.transfer.delay(state.rtt, now));
-                Holder { link, room, delay, holds: |group| claim.holds(group) }
+                let snubbed = state.transfer.is_snubbed(now);
+                Holder { link, room, delay, snubbed, holds: |group| claim.holds(group) }
             })
             .collect();
         let assigned = assign(&rarest_first(&missing, &holders), &mut holders);

@@ -70,7 +70,8 @@ pub struct Node {
     /// Keys whose origin contradicted their root: HTTP only from then on.
     distrusted: VecDeque<SegmentId>,
     fetches: LiteMap<SegmentId, Fetch>,
-    first_fetch: Option<(FetchId, Timestamp)>,
+    /// When the first segment was asked for.
+    first_fetch: Option<Timestamp>,
     first_frame: bool,
     identity: Identity,
     /// When a link became ready last.
@@ -267,8 +268,7 @@ impl Node {
     }
 
     fn next_timeout(&self, now: Timestamp) -> Option<Timestamp> {
-        let slow_start =
-            self.first_fetch.map(|(_, at)| at + SLOW_START).filter(|_| !self.may_connect_for_sure());
+        let slow_start = self.slow_start();
         [
             slow_start,
             self.service_timeout(),
@@ -295,15 +295,17 @@ impl Node {
 
     /// A slow origin is when the crowd must help: do not wait for the first frame.
     fn notice_slow_start(&mut self, now: Timestamp) {
-        let Some((fetch, at)) = self.first_fetch else { return };
-        if now < at + SLOW_START {
-            return;
+        self.first_frame |= self.slow_start().is_some_and(|at| at <= now);
+    }
+
+    /// When the origin counts as slow: a segment is on its way for so long, or the first one has failed.
+    fn slow_start(&self) -> Option<Timestamp> {
+        if self.may_connect_for_sure() {
+            return None;
         }
-        // One that failed is no more complete than one that is slow.
-        if self.stats.segments == 0 || self.waiters.contains_key(&fetch) {
-            self.first_frame = true;
-        }
-        self.first_fetch = None;
+        let awaited = self.fetches.values().filter(|fetch| !fetch.waiters.is_empty());
+        let failed = self.first_fetch.filter(|_| self.stats.segments == 0);
+        awaited.map(|fetch| fetch.started).chain(failed).min().map(|at| at + SLOW_START)
     }
 
     fn wall(&self, now: Timestamp) -> Option<WallTime> {

@@ -3,7 +3,7 @@
 //! A whole request is what a player without us would have sent. A request of our own making (a range of missing
 //! groups) that goes wrong is repeated as a whole one, so that the player sees what it would have seen.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use litemap::LiteMap;
 
@@ -23,6 +23,8 @@ use crate::{
 /// Most keys that are remembered as contradicted by their origin.
 pub(super) const MAX_DISTRUSTED: usize = 1024;
 const GROUP: u64 = GROUP_LEN as u64;
+/// A request is not judged before.
+const FAIR_TRIAL: Duration = Duration::from_millis(600);
 
 /// What a request to the origin is for.
 #[derive(Debug)]
@@ -356,6 +358,16 @@ impl SegmentRequest {
                 (first_byte.saturating_since(self.started), until.saturating_since(first_byte));
             pace.note(latency, self.received, took);
         }
+    }
+
+    /// Whether so many more bytes take longer than that, as it looks after a while.
+    pub(super) fn takes_longer_than(&self, limit: Duration, bytes: u64, now: Timestamp) -> bool {
+        let since = now.saturating_since(self.first_byte.unwrap_or(self.started));
+        if since < FAIR_TRIAL {
+            return false;
+        }
+        // Nothing at all in that time, or bytes at a rate.
+        self.received == 0 || since.mul_f64(bytes as f64 / self.received as f64) > limit
     }
 
     /// Where the body starts in the resource; `None` if the answer is not to what was asked.

@@ -10,9 +10,13 @@ const FIRST_MARGIN: Duration = Duration::from_secs(1);
 const SAFE_MARGIN: Duration = Duration::from_secs(4);
 /// Longest time that a transfer is estimated to take.
 const LONGEST_ESTIMATE: Duration = Duration::from_secs(20);
+/// An origin that takes longer for a segment is shared.
+pub(super) const SLOW: Duration = Duration::from_millis(1500);
 /// A response of fewer bytes, or in less time, says nothing of the rate.
 const LEAST_SAMPLE: u64 = 64 * 1024;
 const SHORTEST_SAMPLE: Duration = Duration::from_millis(20);
+/// A response that took so long says something, however few bytes it brought.
+const LONG_SAMPLE: Duration = Duration::from_millis(400);
 
 /// The origin's latency and rate, as far as they are known.
 #[derive(Debug, Default)]
@@ -32,17 +36,27 @@ impl Pace {
     /// than 4 s unless the estimate itself is; at least half a second.
     pub(super) fn margin(&self, bytes: u64, requests: u32) -> Duration {
         let Some(latency) = self.latency else { return FIRST_MARGIN };
-        let seconds = if self.bytes > 0.0 { bytes as f64 * self.seconds / self.bytes } else { 0.0 };
-        let transfer = Duration::from_secs_f64(seconds.min(LONGEST_ESTIMATE.as_secs_f64()));
-        let estimate = latency * requests + transfer;
+        let estimate = latency * requests + self.transfer(bytes);
         (estimate * 2).min(estimate.max(SAFE_MARGIN)).max(LEAST_MARGIN)
+    }
+
+    /// Whether the origin takes so long for so many bytes that it is better shared with others.
+    pub(super) fn is_slow(&self, bytes: u64) -> bool {
+        self.transfer(bytes) > SLOW
+    }
+
+    /// How long so many bytes take after the first one.
+    fn transfer(&self, bytes: u64) -> Duration {
+        let seconds = if self.bytes > 0.0 { bytes as f64 * self.seconds / self.bytes } else { 0.0 };
+        Duration::from_secs_f64(seconds.min(LONGEST_ESTIMATE.as_secs_f64()))
     }
 
     /// Takes what a response says, complete or not: `took` is the time from its first byte to its last.
     pub(super) fn note(&mut self, latency: Duration, bytes: u64, took: Duration) {
         self.latency = Some(self.latency.map_or(latency, |old| (old * 3 + latency) / 4));
         // A burst was in some cache; the next segment need not be.
-        if bytes < LEAST_SAMPLE || took < SHORTEST_SAMPLE {
+        let is_burst = bytes < LEAST_SAMPLE || took < SHORTEST_SAMPLE;
+        if is_burst && took < LONG_SAMPLE {
             return;
         }
         self.bytes = self.bytes * 0.75 + bytes as f64;

@@ -16,6 +16,8 @@ pub(crate) struct Holder<F: Fn(GroupIndex) -> bool> {
     pub(crate) room: usize,
     /// Estimated time until a further group from it arrives, in microseconds: less is better.
     pub(crate) delay: u64,
+    /// It let something come late: it is asked only for what nobody else holds.
+    pub(crate) snubbed: bool,
     /// Whether it holds a group.
     pub(crate) holds: F,
 }
@@ -46,9 +48,10 @@ pub(crate) fn assign<F: Fn(GroupIndex) -> bool>(
     let mut assigned: Vec<(LinkId, GroupRange)> = Vec::new();
     let mut rest = missing;
     while let Some(first) = rest.first() {
+        let reliable = holders.iter().any(|holder| !holder.snubbed && (holder.holds)(*first));
         let best = holders
             .iter_mut()
-            .filter(|holder| holder.room > 0 && (holder.holds)(*first))
+            .filter(|holder| holder.room > 0 && (holder.holds)(*first) && !(reliable && holder.snubbed))
             .min_by_key(|holder| (holder.delay, holder.link));
         let Some(holder) = best else {
             rest = &rest[1..];
@@ -88,7 +91,7 @@ mod tests {
     }
 
     fn holder<F: Fn(GroupIndex) -> bool>(link: u64, room: usize, delay: u64, holds: F) -> Holder<F> {
-        Holder { link: LinkId::new(link), room, delay, holds }
+        Holder { link: LinkId::new(link), room, delay, snubbed: false, holds }
     }
 
     #[test]
@@ -122,6 +125,19 @@ mod tests {
         let holders = [6, 4, 2].map(|end| holder(u64::from(end), 64, 1, up_to(end)));
         let order: Vec<_> = rarest_first(&groups(0..8), &holders).iter().map(|group| group.value()).collect();
         assert_eq!(order, [4, 5, 2, 3, 0, 1]);
+    }
+
+    #[test]
+    fn who_let_something_come_late_is_asked_only_for_what_nobody_else_holds() {
+        let up_to = |end: u32| move |group: GroupIndex| group.value() < end;
+        let mut holders = [holder(1, 2, 1000, up_to(4)), holder(2, 64, 1, up_to(8))];
+        holders[1].snubbed = true;
+        let assigned = assign(&groups(0..8), &mut holders);
+        let of = |link| {
+            let ranges = assigned.iter().filter(|(l, _)| *l == LinkId::new(link));
+            ranges.flat_map(|(_, range)| range.iter()).map(|group| group.value()).collect::<Vec<_>>()
+        };
+        assert_eq!((of(1), of(2)), (vec![0, 1], vec![4, 5, 6, 7]), "even while the other is busy");
     }
 
     #[test]

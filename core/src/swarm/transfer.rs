@@ -37,8 +37,10 @@ const LATEST: Duration = Duration::from_secs(2);
 const LATE_IN_LINE: u32 = 3;
 /// Most late requests whose groups are still of use when they come after all.
 const MAX_LATE: usize = 16;
-/// How long a peer that let a group come late is asked last.
+/// How long a peer that let a group come late is asked for what nobody else holds only; twice as long each time, …
 const SNUB: Duration = Duration::from_secs(10);
+/// …up to this.
+const LONGEST_SNUB: Duration = Duration::from_secs(300);
 
 /// A group the peer waits for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -108,6 +110,7 @@ pub(crate) struct Transfer {
     outstanding: usize,
     rate_in: Rate,
     rate_out: Rate,
+    snub: Duration,
     snubbed_until: Timestamp,
     /// Until when the peer has no time for requests, unless it calls.
     choked: Option<Timestamp>,
@@ -139,6 +142,7 @@ impl Transfer {
             outstanding: 0,
             rate_in: Rate::new(now),
             rate_out: Rate::new(now),
+            snub: SNUB,
             snubbed_until: now,
             choked: None,
             given: Rate::over(choke::MEMORY, now),
@@ -163,11 +167,16 @@ impl Transfer {
     pub(crate) fn delay(&self, rtt: Option<Duration>, now: Timestamp) -> u64 {
         let rate = self.rate_in.at(now).value().max(50_000);
         let queued = (self.outstanding as u64 + 1) * GROUP_LEN as u64 * 1_000_000 / rate;
-        let snub = if now < self.snubbed_until { SNUB.as_micros() as u64 } else { 0 };
+        let snub = if self.is_snubbed(now) { SNUB.as_micros() as u64 } else { 0 };
         rtt.unwrap_or(Duration::from_millis(50)).as_micros() as u64
             + queued
             + snub
             + self.pause.as_micros() as u64
+    }
+
+    /// Whether it let a group come late lately.
+    pub(crate) fn is_snubbed(&self, now: Timestamp) -> bool {
+        now < self.snubbed_until
     }
 
     /// Notes a request and numbers it.
@@ -205,6 +214,7 @@ impl Transfer {
             self.outstanding -= 1;
             self.note_pause(now);
             self.snubbed_until = self.snubbed_until.min(now);
+            self.snub = SNUB;
             return Answer::Wanted(content);
         }
         let late = self.late.iter_mut().find(|(id, _)| *id == request);
@@ -330,7 +340,10 @@ impl Transfer {
         let mut late = Vec::new();
         for request in requests {
             let Some(asked) = self.forget(request) else { continue };
-            self.snubbed_until = now + SNUB;
+            if !self.is_snubbed(now) {
+                self.snubbed_until = now + self.snub;
+                self.snub = (self.snub * 2).min(LONGEST_SNUB);
+            }
             late.push(Late { request, content: asked.content, groups: asked.groups });
         }
         late

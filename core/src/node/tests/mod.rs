@@ -1,6 +1,7 @@
 //! A few nodes in one place: claims about single mechanisms. Whole swarms are simulated in the `tests` crate.
 
 mod choking;
+mod crowded;
 mod hostile;
 mod introductions;
 mod lab;

@@ -1,0 +1,87 @@
+//! A crowd before an origin that is slow for all of them.
+
+use std::time::Duration;
+
+use super::{super::*, lab::*};
+use crate::units::ByteRange;
+
+const FAR: Duration = Duration::from_secs(20);
+
+/// Four tabs that have each asked the origin for the whole of one segment at once, having nothing to play.
+fn crowd() -> Lab {
+    let mut lab = Lab::connected(4);
+    for tab in 0..4 {
+        lab.fetch(tab, 1, Duration::ZERO);
+        lab.answer_sidecars(tab, 1);
+    }
+    lab.advance(Duration::from_millis(10));
+    lab
+}
+
+/// The requests of each tab that run, and their ranges.
+fn running(lab: &Lab, tab: usize) -> Vec<Option<ByteRange>> {
+    lab.tabs[tab].asked.iter().map(|asked| asked.range).collect()
+}
+
+#[test]
+fn the_crowd_shares_a_slow_origin_part_by_part() {
+    let mut lab = crowd();
+    let whole: Vec<Asked> = (0..4).filter_map(|tab| lab.tabs[tab].asked.pop()).collect();
+    assert_eq!(
+        whole.iter().map(|asked| asked.range).collect::<Vec<_>>(),
+        [None; 4],
+        "each for itself at first"
+    );
+    for (tab, asked) in whole.iter().enumerate() {
+        lab.head(tab, *asked, 200);
+    }
+    for step in 0..8 {
+        for (tab, asked) in whole.iter().enumerate() {
+            lab.bytes(tab, *asked, &segment(1)[step * 1000..][..1000]);
+        }
+        lab.advance(Duration::from_millis(100));
+    }
+    lab.advance(Duration::from_millis(500));
+    let ranges: Vec<_> = (0..4).flat_map(|tab| running(&lab, tab)).collect();
+    assert!(!ranges.is_empty() && ranges.len() < 4, "parts, and not one for each: {ranges:?}");
+    for _ in 0..20 {
+        for tab in 0..4 {
+            while let Some(asked) = lab.tabs[tab].asked.pop() {
+                let range = asked.range.expect("a part");
+                lab.answer(tab, asked, 206, &segment(1)[range.start() as usize..range.end() as usize]);
+            }
+        }
+        lab.advance(Duration::from_millis(200));
+    }
+    for tab in &lab.tabs {
+        assert_eq!(tab.delivered[0].1, segment(1));
+    }
+    let bytes: u64 = lab.tabs.iter().map(|tab| tab.node.stats().origin_bytes).sum();
+    assert!(bytes < 2 * LEN, "{bytes} bytes of {LEN} from the origin");
+}
+
+#[test]
+fn an_origin_that_is_quick_enough_is_left_alone() {
+    let mut lab = crowd();
+    let asked = lab.tabs[0].asked[0];
+    lab.head(0, asked, 200);
+    for step in 0..9 {
+        lab.bytes(0, asked, &segment(1)[step * 10_000..][..10_000]);
+        lab.advance(Duration::from_millis(100));
+    }
+    assert_eq!(running(&lab, 0), [None]);
+}
+
+#[test]
+fn a_quick_first_segment_does_not_make_a_slow_origin_quick() {
+    let mut lab = Lab::empty();
+    lab.add(Config { start: Start::Playback, ..config(0) }, Roots::Origin);
+    lab.settle();
+    lab.hold(0, 0);
+    assert!(!lab.tabs[0].node.may_connect());
+    lab.fetch(0, 1, FAR);
+    lab.advance(Duration::from_millis(799));
+    assert!(!lab.tabs[0].node.may_connect());
+    lab.advance(Duration::from_millis(1));
+    assert!(lab.tabs[0].node.may_connect());
+}
