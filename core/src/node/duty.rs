@@ -21,6 +21,8 @@ use crate::{
 const CONNECT_PATIENCE: Duration = Duration::from_millis(1500);
 /// How long a root may take while there are neighbours who may have the segment.
 const RESOLVE_PATIENCE: Duration = Duration::from_millis(400);
+/// How long a group list may take, the origin being shared: without it there are no parts.
+const LIST_PATIENCE: Duration = Duration::from_millis(1500);
 /// How long a new neighbour may take to say what it holds.
 const HEAR_PATIENCE: Duration = Duration::from_millis(250);
 /// Duty is weighed by the uplink, but never less than by this part of what it takes to pass everything on twice.
@@ -110,13 +112,21 @@ impl Node {
         let late = latest <= now;
         let Some((until, part)) = self.patience(fetch, now) else { return Due::Now(None) };
         // Whoever asks a slow origin for everything takes it from all the others, and gets nothing sooner.
-        let len = self.trading(fetch).map_or(0, |stored| stored.list.len().bytes());
-        let shared = part.is_some() && self.pace.is_slow(len);
+        let shared = self.is_shared(fetch);
+        let listing = matches!(fetch.phase, Phase::Listing { .. });
+        let until = if shared && listing { fetch.progress + LIST_PATIENCE } else { until };
         match if shared { until } else { until.min(latest) } {
             at if now < at => Due::At(at),
             _ if shared || !late => Due::Now(part),
             _ => Due::Now(None),
         }
+    }
+
+    /// Whether the origin is too slow to be asked for more than parts that are drawn for.
+    fn is_shared(&self, fetch: &Fetch) -> bool {
+        let parts = duty::part_count(self.swarm_size(fetch)) > 1 && self.ready_links().next().is_some();
+        let slow = self.known_len(fetch).is_some_and(|len| self.pace.is_slow(len));
+        parts && slow && !fetch.no_range && !self.pace.refuses_ranges
     }
 
     /// Whether the running request for the whole segment is to end, the origin being slow, in favour of parts that are shared

@@ -251,7 +251,7 @@ impl Node {
     }
 
     /// The segment's length, if its root is known.
-    fn known_len(&self, fetch: &Fetch) -> Option<u64> {
+    pub(super) fn known_len(&self, fetch: &Fetch) -> Option<u64> {
         match &fetch.phase {
             Phase::Listing { len, .. } => Some(len.bytes()),
             Phase::Trading { content } => self.store.get(content).map(|stored| stored.list.len().bytes()),
