@@ -377,6 +377,6 @@ fn who_gives_nothing_gets_less_while_uplinks_are_full_and_costs_nothing_while_th
     let (givers, leechers, _) = crowd(1.2, true);
     let (_, _, rich) = crowd(15.0, false);
     let (_, _, rich_leeched) = crowd(15.0, true);
-    assert!(leechers <= 0.75 * givers, "leechers got {leechers:.3}, givers {givers:.3}");
+    assert!(leechers <= 0.9 * givers, "leechers got {leechers:.3}, givers {givers:.3}");
     assert!(rich_leeched >= rich - 0.02, "{rich_leeched:.3} instead of {rich:.3}");
 }

@@ -15,6 +15,11 @@ use crate::{
     wire::ClientMessage,
 };
 
+/// Own dials under way at a time: making a connection is work, and the first ones are to be there soon.
+const MAX_DIALS: usize = 3;
+/// Most peers that wait to be dialled; the oldest makes room.
+const MAX_NAMED: usize = 16;
+
 impl Node {
     /// The driver made its side of a link's description.
     pub fn handle_local_description(
@@ -51,12 +56,22 @@ impl Node {
         self.settle(now);
     }
 
+    /// The service named peers: they are dialled, a few at a time.
+    pub(super) fn dial_peers(&mut self, peers: &[PeerId]) {
+        self.named.extend(peers);
+        while self.named.len() > MAX_NAMED {
+            self.named.pop_front();
+        }
+    }
+
     /// Dials peers that the service named, as far as links and budget allow.
-    pub(super) fn dial_peers(&mut self, peers: &[PeerId], now: Timestamp) {
-        for peer in peers {
-            let known = self.links.values().any(|state| state.peer == *peer);
-            let me = self.service.peer() == Some(*peer);
-            if known || me || self.bans.contains(peer) || self.links_wanted() == 0 || !self.may_connect() {
+    pub(super) fn drive_dials(&mut self, now: Timestamp) {
+        let is_dial = |state: &&Link| state.side == Side::Dialer && !state.is_ready();
+        while self.links.values().filter(is_dial).count() < MAX_DIALS {
+            let Some(peer) = self.named.pop_front() else { return };
+            let known = self.links.values().any(|state| state.peer == peer);
+            let me = self.service.peer() == Some(peer);
+            if known || me || self.bans.contains(&peer) || self.links_wanted() == 0 || !self.may_connect() {
                 continue;
             }
             if !self.budget.take_dial(self.links.len(), self.pending_links(), now) {
@@ -64,7 +79,7 @@ impl Node {
             }
             let session = self.new_session();
             let link = LinkId::new(self.next_handle());
-            self.links.insert(link, Link::new(*peer, Side::Dialer, session, now));
+            self.links.insert(link, Link::new(peer, Side::Dialer, session, now));
             self.output(Output::Dial { link });
         }
     }

@@ -77,6 +77,8 @@ pub struct Node {
     /// When a link became ready last.
     last_ready: Option<Timestamp>,
     links: LiteMap<LinkId, Link>,
+    /// Peers that the service named and that were not dialled yet.
+    named: VecDeque<PeerId>,
     next_handle: u64,
     origins: LiteMap<OriginRequestId, OriginUse>,
     outputs: VecDeque<Output>,
@@ -109,6 +111,7 @@ impl Node {
             identity,
             last_ready: None,
             links: LiteMap::new(),
+            named: VecDeque::new(),
             next_handle: 0,
             origins: LiteMap::new(),
             outputs: VecDeque::new(),
@@ -260,6 +263,7 @@ impl Node {
         self.drive_service(now);
         self.drive_discovery(now);
         self.drive_links(now);
+        self.drive_dials(now);
         self.drive_fetches(now);
         self.drive_announcements(now);
         self.drive_uploads(now);

@@ -189,7 +189,7 @@ impl Node {
                 if let Some(state) = self.streams.get_mut(&stream) {
                     state.answered = true;
                 }
-                self.dial_peers(&peers, now);
+                self.dial_peers(&peers);
             }
             ServiceMessage::Population { stream, population } => self.set_population(stream, population),
             ServiceMessage::Introduced(introduction) => self.handle_introduction(&introduction, now),
@@ -299,6 +299,7 @@ impl Node {
         for state in self.streams.iter_mut().map(|(_, value)| value) {
             state.forget_session();
         }
+        self.named.clear();
         self.close_all_links(now);
         if !matches!(self.service.state, State::Off | State::Waiting(_)) {
             self.output(Output::CloseService);

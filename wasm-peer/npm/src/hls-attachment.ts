@@ -70,7 +70,7 @@ export class Attachment {
     const load = this.#ahead.take(context) ?? this.#session.load({ ...request, playlist: this.#playlist }, listener);
     if (!load) return this.#session.loadPlainly(request, listener);
     load.transfer.listener = listener;
-    if (this.#hasPlayed && this.#session.mode === 'p2p') this.#ahead.follow(context);
+    if (this.#hasPlayed && this.#session.hasPeers) this.#ahead.follow(context);
     return load;
   }
 

@@ -25,6 +25,8 @@ const NO_CARRIER: Carrier = { cancel: () => undefined, setDeadline: () => undefi
 export class Session {
   readonly options: ResolvedOptions;
   readonly #emit: Emit;
+  /** Links that are ready. */
+  readonly #connected = new Set<number>();
   readonly #loads = new Set<Load>();
   readonly #endings = new Set<() => void>();
   readonly #paths = new Map<number, Path>();
@@ -85,6 +87,11 @@ export class Session {
   get mode(): TabswarmMode {
     if (!this.#engine?.alive || this.#destroyed) return 'http';
     return this.#p2p ? 'p2p' : 'off';
+  }
+
+  /** Whether there is anybody to share with. */
+  get hasPeers(): boolean {
+    return this.mode === 'p2p' && this.#connected.size > 0;
   }
 
   /** Bytes a millisecond that segments came with, or undefined before the first. */
@@ -283,10 +290,12 @@ export class Session {
       peerClosed: (link, peer, reason) => {
         this.#paths.delete(link);
         this.#rates.delete(link);
+        this.#connected.delete(link);
         emit('peer-close', { peer, reason });
       },
-      peerConnected: (_link, peer) => {
+      peerConnected: (link, peer) => {
         this.#pathsAtMs = -Infinity;
+        this.#connected.add(link);
         emit('peer-connect', { peer });
       },
       population: (place, viewers) => {

@@ -170,16 +170,30 @@ fn dialling_pauses_where_no_connection_can_be_made() {
 }
 
 #[test]
-fn a_tab_calls_no_more_peers_than_it_wants_and_never_itself() {
+fn a_tab_calls_a_few_peers_at_a_time_and_never_itself() {
     let mut lab = Lab::new(1, Roots::Origin);
     lab.settle();
     let me = lab.peer_id(0);
-    for round in 0..4_u8 {
-        let others = (0..7).map(|number| PeerId::from_bytes([round * 7 + number + 1; 32]));
-        let peers = BoundedVec::first_of(std::iter::once(me).chain(others));
-        lab.tell(0, &ServiceMessage::Peers { stream: stream(Roots::Origin).id, population: 30, peers });
+    let others = (0..7).map(|number| PeerId::from_bytes([number + 1; 32]));
+    let peers = BoundedVec::first_of(std::iter::once(me).chain(others));
+    lab.tell(0, &ServiceMessage::Peers { stream: stream(Roots::Origin).id, population: 30, peers });
+    let mut called = 0;
+    for expected in [3, 3, 1, 0] {
+        let links: Vec<_> = lab.tabs[0].node.links().collect();
+        assert!(links.len() == expected && links.iter().all(|link| link.peer != me), "{links:?}");
+        called += links.len();
+        // None of them answers.
+        for link in links {
+            lab.call(0, &[], |node, now| node.handle_link_closed(link.link, LinkFailure::Closed, now));
+        }
     }
-    let links: Vec<_> = lab.tabs[0].node.links().collect();
-    assert_eq!(links.len(), 8);
-    assert!(links.len() <= MAX_LINKS && links.iter().all(|link| link.peer != me));
+    assert_eq!(called, 7);
+}
+
+#[test]
+fn a_tab_calls_no_more_peers_than_it_wants() {
+    let mut lab = Lab::new(12, Roots::Origin);
+    lab.settle();
+    let last = lab.tabs.last().unwrap();
+    assert_eq!(last.node.ready_links().count(), 8);
 }
