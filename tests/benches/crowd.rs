@@ -24,14 +24,6 @@ fn main() {
 
 fn run(viewers: usize, good: bool) {
     let mut scenario = Scenario::crowd(seed_or(1), viewers, LENGTH);
-    if let Ok(up) = std::env::var("UP") {
-        let up: f64 = up.parse().unwrap();
-        let rate = scenario.catalog.byte_rate as f64;
-        scenario.viewers.iter_mut().for_each(|viewer| viewer.up = Some((up * rate) as u64));
-        if good {
-            return;
-        }
-    }
     if good {
         scenario.viewers.iter_mut().for_each(|viewer| viewer.up = None);
     }

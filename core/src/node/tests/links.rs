@@ -1,9 +1,6 @@
 use std::time::Duration;
 
-use super::{
-    super::{links::MAX_LINKS, *},
-    lab::*,
-};
+use super::{super::*, lab::*};
 use crate::{
     bounded::BoundedVec,
     guard::Violation,
