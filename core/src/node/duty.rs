@@ -23,6 +23,8 @@ const CONNECT_PATIENCE: Duration = Duration::from_millis(1500);
 const RESOLVE_PATIENCE: Duration = Duration::from_millis(400);
 /// How long a group list may take, the origin being shared: without it there are no parts.
 const LIST_PATIENCE: Duration = Duration::from_millis(1500);
+/// Longest time beyond its deadline that a fetch is left to neighbours before a slow origin.
+const OVERTIME: Duration = Duration::from_secs(3);
 /// How long a new neighbour may take to say what it holds.
 const HEAR_PATIENCE: Duration = Duration::from_millis(250);
 /// Duty is weighed by the uplink, but never less than by this part of what it takes to pass everything on twice.
@@ -115,7 +117,9 @@ impl Node {
         let shared = self.is_shared(fetch);
         let listing = matches!(fetch.phase, Phase::Listing { .. });
         let until = if shared && listing { fetch.progress + LIST_PATIENCE } else { until };
-        match if shared { until } else { until.min(latest) } {
+        // Whatever neighbours promise, again and again: in the end the origin is asked.
+        let latest = if shared { fetch.deadline.max(fetch.listed) + OVERTIME } else { latest };
+        match until.min(latest) {
             at if now < at => Due::At(at),
             _ if shared || !late => Due::Now(part),
             _ => Due::Now(None),

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use super::{super::*, lab::*};
-use crate::units::ByteRange;
+use crate::{
+    bounded::BoundedVec,
+    units::{ByteRange, GroupIndex, GroupRange},
+    wire::Held,
+};
 
 const FAR: Duration = Duration::from_secs(20);
 
@@ -58,6 +62,23 @@ fn the_crowd_shares_a_slow_origin_part_by_part() {
     }
     let bytes: u64 = lab.tabs.iter().map(|tab| tab.node.stats().origin_bytes).sum();
     assert!(bytes < 2 * LEN, "{bytes} bytes of {LEN} from the origin");
+}
+
+#[test]
+fn a_neighbour_that_promises_again_and_again_does_not_keep_a_fetch_from_a_slow_origin() {
+    let mut lab = crowd();
+    let asked = lab.tabs[0].asked.pop().unwrap();
+    lab.head(0, asked, 200);
+    for step in 0..8 {
+        lab.bytes(0, asked, &segment(1)[step * 1000..][..1000]);
+        lab.advance(Duration::from_millis(100));
+    }
+    let all = GroupRange::new(GroupIndex::new(0), GroupIndex::new(GROUPS)).unwrap();
+    for _ in 0..8 {
+        lab.claim(1, 0, 1, Held::Coming(BoundedVec::first_of([all])));
+        lab.advance(Duration::from_millis(500));
+    }
+    assert!(!lab.tabs[0].asked.is_empty());
 }
 
 #[test]
