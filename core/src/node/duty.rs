@@ -126,21 +126,21 @@ impl Node {
         }
     }
 
+    /// Whether there is anybody to share the origin with, and it serves ranges.
+    fn can_share(&self, fetch: &Fetch) -> bool {
+        let parts = duty::part_count(self.swarm_size(fetch)) > 1 && self.ready_links().next().is_some();
+        parts && !fetch.no_range && !self.pace.refuses_ranges
+    }
+
     /// Whether the origin is too slow to be asked for more than parts that are drawn for.
     fn is_shared(&self, fetch: &Fetch) -> bool {
-        let parts = duty::part_count(self.swarm_size(fetch)) > 1 && self.ready_links().next().is_some();
-        let slow = self.known_len(fetch).is_some_and(|len| self.pace.is_slow(len));
-        parts && slow && !fetch.no_range && !self.pace.refuses_ranges
+        self.can_share(fetch) && self.known_len(fetch).is_some_and(|len| self.pace.is_slow(len))
     }
 
     /// Whether the running request for the whole segment is to end, the origin being slow, in favour of parts that are shared
     /// with neighbours.
     fn gives_way(&self, fetch: &Fetch, now: Timestamp) -> bool {
-        let is_whole = fetch.origin.is_some() && fetch.origin_groups.is_none();
-        if !is_whole || fetch.no_range || self.pace.refuses_ranges || self.ready_links().next().is_none() {
-            return false;
-        }
-        if self.trading(fetch).is_none() || duty::part_count(self.swarm_size(fetch)) == 1 {
+        if fetch.origin_groups.is_some() || self.trading(fetch).is_none() || !self.can_share(fetch) {
             return false;
         }
         let Some(OriginUse::Segment(request)) = fetch.origin.and_then(|id| self.origins.get(&id)) else {
