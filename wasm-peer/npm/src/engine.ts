@@ -276,6 +276,8 @@ export class Engine implements Carrier {
     const load = this.#loads.get(fetch);
     if (!load) throw new Error('nobody waits for it');
     const { url, init } = load.request;
+    const early = fresh ? undefined : load.takeEarly(range, abort.signal);
+    if (early) return early;
     const headers = new Headers(init.headers);
     if (range !== undefined) headers.set('range', range);
     load.transfer.originStarted(performance.now());

@@ -63,6 +63,7 @@ export class Load {
   readonly #carrier: Carrier;
   readonly #startedMs = performance.now();
   readonly #abort = new AbortController();
+  #early: Promise<Response> | undefined;
   #isAhead: boolean;
   #isStored = false;
   #deadlineAtMs: number | undefined;
@@ -110,6 +111,22 @@ export class Load {
     if (!this.#done) this.#carrier.setDeadline(this, deadlineMs);
   }
 
+  /** Asks the origin for all of it, before it is known who carries the load out. */
+  askEarly(): void {
+    this.transfer.originStarted(performance.now());
+    this.#early = this.#askOrigin();
+    this.#early.catch(() => undefined);
+  }
+
+  /** The origin's answer to what was asked early, for who would ask for the same; once. Its body ends with the signal. */
+  takeEarly(range: string | undefined, signal: AbortSignal): Promise<Response> | undefined {
+    const early = this.#early;
+    if (!early || range !== this.#range) return undefined;
+    this.#early = undefined;
+    signal.addEventListener('abort', () => this.#abort.abort(), { once: true });
+    return early;
+  }
+
   /** Gives it up. */
   cancel(reason: unknown): void {
     if (this.#done) return;
@@ -122,6 +139,8 @@ export class Load {
   finish(outcome: Outcome): void {
     if (this.#done) return;
     this.#done = true;
+    // Asked for in vain.
+    if (this.#early) this.#abort.abort();
     this.#isStored ||= this.#isAhead && outcome.kind !== 'delivered';
     this.#settle(outcome);
   }
@@ -129,13 +148,12 @@ export class Load {
   /** Fetches it from the origin alone, as a player without this package would. */
   async fetchPlainly(): Promise<void> {
     if (this.#isAhead) return this.finish({ kind: 'aborted', reason: undefined });
-    const { url, range, init } = this.request;
-    const headers = new Headers(init.headers);
-    if (range) headers.set('range', `bytes=${range.start}-${range.end - 1}`);
     const { transfer } = this;
-    transfer.originStarted(performance.now());
+    const early = this.#early;
+    this.#early = undefined;
+    if (!early) transfer.originStarted(performance.now());
     try {
-      const response = await plainFetch(url, { ...init, headers, signal: this.#abort.signal });
+      const response = await (early ?? this.#askOrigin());
       transfer.originAnswered(performance.now());
       if (!response.ok) return this.finish({ kind: 'failed', code: 'status', status: response.status });
       const bytes = new Uint8Array(await response.arrayBuffer());
@@ -148,5 +166,17 @@ export class Load {
     } finally {
       transfer.originEnded(performance.now());
     }
+  }
+
+  get #range(): string | undefined {
+    const { range } = this.request;
+    return range && `bytes=${range.start}-${range.end - 1}`;
+  }
+
+  #askOrigin(): Promise<Response> {
+    const { url, init } = this.request;
+    const headers = new Headers(init.headers);
+    if (this.#range !== undefined) headers.set('range', this.#range);
+    return plainFetch(url, { ...init, headers, signal: this.#abort.signal });
   }
 }

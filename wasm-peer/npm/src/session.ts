@@ -20,6 +20,8 @@ const PATH_INTERVAL_MS = 1000;
 export type Emit = <K extends keyof TabswarmEventMap>(type: K, detail: TabswarmEventDetail<K>) => void;
 
 const NO_CARRIER: Carrier = { cancel: () => undefined, setDeadline: () => undefined };
+/** What carries loads out: on its way, there, or not to be had. */
+type Stage = 'starting' | 'started' | 'missing';
 
 /** See the module documentation. @internal */
 export class Session {
@@ -32,8 +34,15 @@ export class Session {
   readonly #paths = new Map<number, Path>();
   readonly #rates = new Map<number, RateMeter>();
   readonly #plainThroughput = new Throughput();
+  /** What carries loads out, once it is there. */
+  readonly #carrier: Carrier = {
+    cancel: (load) => this.#engine?.cancel(load),
+    setDeadline: (load, deadlineMs) => this.#engine?.setDeadline(load, deadlineMs),
+  };
+  #stage: Stage = 'missing';
   #engine: Engine | undefined;
   #streams: Streams | undefined;
+  #hasPlayed = false;
   #p2p: boolean;
   #destroyed = false;
   #peerId: string | null = null;
@@ -46,21 +55,41 @@ export class Session {
     this.#p2p = options.consent === 'auto';
   }
 
-  /** Starts the engine where there can be one. Never rejects: without an engine it is HTTP. */
-  async start(): Promise<void> {
+  /** Starts the engine where there can be one. Segments are asked for meanwhile; without an engine it is HTTP. */
+  start(): void {
     const { signaling } = this.options;
     if (signaling === undefined) return;
+    if (!isSupported()) return this.#doWithout(new TabswarmError('unsupported', 'no WebAssembly or WebRTC here'));
+    this.#stage = 'starting';
+    this.#streams = new Streams(this.#load(signaling), this.options);
+  }
+
+  /** The engine; nothing if there won't be one. */
+  async #load(signaling: string): Promise<Engine | undefined> {
     try {
-      if (!isSupported()) throw new TabswarmError('unsupported', 'no WebAssembly or WebRTC here');
       const module = await loadModule(this.options.wasmUrl);
-      if (!this.#destroyed) this.#startEngine(module, signaling);
+      if (this.#destroyed) return undefined;
+      const engine = this.#startEngine(module, signaling);
+      this.#stage = 'started';
+      return engine;
     } catch (error) {
-      // Listeners are added to what `create` returns: they are to hear of it.
-      setTimeout(() => this.#fail(error), 0);
+      this.#doWithout(error);
+      return undefined;
     }
   }
 
-  #startEngine(module: Module, signaling: string): void {
+  #doWithout(error: unknown): void {
+    this.#stage = 'missing';
+    this.#end();
+    // Listeners are added to what `create` returns: they are to hear of it.
+    setTimeout(() => {
+      if (this.#destroyed) return;
+      this.#fail(error);
+      this.#emit('state', { mode: this.mode });
+    }, 0);
+  }
+
+  #startEngine(module: Module, signaling: string): Engine {
     const { token, cacheLimitBytes, uploadLimit, start, signedMismatch, iceServers, issuerKeys } = this.options;
     const options = {
       seed: crypto.getRandomValues(new Uint8Array(32)),
@@ -76,16 +105,22 @@ export class Session {
     };
     const engine = new Engine(module, options, this.#listener());
     this.#engine = engine;
-    this.#streams = new Streams(engine, this.options);
+    if (this.#hasPlayed) engine.firstFrame();
     const goodbye = (event: Event) => {
       if (!(event as PageTransitionEvent).persisted) engine.shutDown();
     };
     globalThis.addEventListener?.('pagehide', goodbye);
     this.#endings.add(() => globalThis.removeEventListener?.('pagehide', goodbye));
+    return engine;
+  }
+
+  /** Whether segments are shared, or will be. */
+  get #shares(): boolean {
+    return !this.#destroyed && (this.#stage === 'starting' || (this.#engine?.alive ?? false));
   }
 
   get mode(): TabswarmMode {
-    if (!this.#engine?.alive || this.#destroyed) return 'http';
+    if (!this.#shares) return 'http';
     return this.#p2p ? 'p2p' : 'off';
   }
 
@@ -112,6 +147,8 @@ export class Session {
     try {
       await this.#streams?.open(playlist).ready;
     } catch (error) {
+      // Where there is no engine, that has been told.
+      if (this.#stage !== 'started') return;
       this.#fail(error);
       throw error;
     }
@@ -128,7 +165,7 @@ export class Session {
   }
 
   #sharedStream(segment: URL, playlist: string | undefined): OpenStream | undefined {
-    if (!this.#engine?.alive || this.#destroyed) return undefined;
+    if (!this.#shares) return undefined;
     const stream = this.#streams?.find(segment, playlist);
     // A stream that could not be joined: the page's own requests do better than ours.
     return stream?.state === 'failed' ? undefined : stream;
@@ -136,16 +173,20 @@ export class Session {
 
   /** Fetches a segment through the engine; undefined if it is of no open stream. */
   load(request: LoadRequest, listener?: TransferListener): Load | undefined {
-    const engine = this.#engine;
     // Answers to these show neither status nor bytes.
     if (request.init.mode === 'no-cors' || request.init.redirect === 'manual') return undefined;
     const stream = this.#sharedStream(request.url, request.playlist);
-    if (!engine || !stream) return undefined;
-    const load = new Load(request, engine, listener);
+    if (!stream) return undefined;
+    const load = new Load(request, this.#carrier, listener);
     this.#loads.add(load);
     void load.outcome.then(() => this.#loads.delete(load));
-    if (stream.place !== undefined) this.#fetch(load, stream);
-    else void stream.patience.then(() => this.#fetch(load, stream));
+    if (stream.place !== undefined) {
+      this.#fetch(load, stream);
+    } else {
+      // The first picture does not wait for us.
+      if (this.options.start === 'playback' && !load.isAhead) load.askEarly();
+      void stream.patience.then(() => this.#fetch(load, stream));
+    }
     return load;
   }
 
@@ -173,6 +214,7 @@ export class Session {
   }
 
   firstFrame(): void {
+    this.#hasPlayed = true;
     this.#engine?.firstFrame();
   }
 
@@ -192,11 +234,15 @@ export class Session {
 
   destroy(): void {
     if (this.#destroyed) return;
-    for (const end of [...this.#endings]) end();
-    this.#endings.clear();
+    this.#end();
     this.#destroyed = true;
     for (const load of [...this.#loads]) load.cancel(destroyed());
     this.#engine?.destroy();
+  }
+
+  #end(): void {
+    for (const end of [...this.#endings]) end();
+    this.#endings.clear();
   }
 
   stats(): TabswarmStats {

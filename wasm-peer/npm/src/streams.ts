@@ -33,12 +33,14 @@ export interface OpenStream {
 
 /** See the module documentation. @internal */
 export class Streams {
-  readonly #engine: Engine;
+  readonly #started: Promise<Engine | undefined>;
+  #engine: Engine | undefined;
   readonly #options: ResolvedOptions;
   readonly #streams = new Map<string, OpenStream>();
 
-  constructor(engine: Engine, options: ResolvedOptions) {
-    this.#engine = engine;
+  /** `started` gives the engine once it runs, or nothing if there won't be one: then no stream can be joined. */
+  constructor(started: Promise<Engine | undefined>, options: ResolvedOptions) {
+    this.#started = started;
     this.#options = options;
   }
 
@@ -101,7 +103,7 @@ export class Streams {
     const stream = this.at(place);
     const manifest = stream && (await this.#manifest(stream, 'no-cache').catch(() => undefined));
     try {
-      this.#engine.addManifest(place, manifest);
+      this.#engine?.addManifest(place, manifest);
     } catch {
       // It does not verify: as if none had come.
     }
@@ -138,29 +140,33 @@ export class Streams {
     const { place } = stream;
     stream.place = undefined;
     stream.viewers = 0;
-    if (place !== undefined) this.#engine.closeStream(place);
+    if (place !== undefined) this.#engine?.closeStream(place);
   }
 
   async #join(stream: OpenStream): Promise<void> {
     const { roots, stream: pinned, publisherKey } = this.#options;
     const name = pinned ?? streamName(stream.playlist);
+    const manifest = roots === 'attested' ? undefined : this.#manifest(stream);
+    // It may fail while the engine is on its way; below it is heard.
+    manifest?.catch(() => undefined);
+    this.#engine = await this.#started;
+    if (!this.#engine) throw new TabswarmError('module-unavailable', 'there is no engine');
     if (roots === 'attested') {
       this.#place(stream, 'Attested', name);
     } else if (roots === 'signed') {
-      const manifest = await this.#manifest(stream);
-      this.#place(stream, 'Signed', pinned, publisherKey, manifest);
+      this.#place(stream, 'Signed', pinned, publisherKey, await manifest);
     } else {
       this.#place(stream, 'Origin', name);
       const { place } = stream;
       if (place === undefined) return;
-      this.#engine.addManifest(place, await this.#manifest(stream));
+      this.#engine.addManifest(place, await manifest);
     }
   }
 
   #place(stream: OpenStream, roots: EngineRoots, name?: string, publisherKey?: string, manifest?: Uint8Array): void {
     // Closed while its manifest was on the way.
     if (this.#streams.get(stream.playlist.href) !== stream) return;
-    stream.place = this.#engine.open(roots, name, publisherKey, manifest);
+    stream.place = this.#engine?.open(roots, name, publisherKey, manifest);
   }
 
   async #manifest(stream: OpenStream, cache: RequestCache = 'default'): Promise<Uint8Array> {

@@ -37,8 +37,8 @@ export class Tabswarm extends EventTarget {
   }
 
   /**
-   * Makes an instance. Where wasm or WebRTC is missing or can't be loaded it is one that fetches over HTTP:
-   * `stats().mode` is then `'http'`, and an `error` event says why.
+   * Makes an instance; the module loads meanwhile. Where wasm or WebRTC is missing or can't be loaded it is one that fetches over
+   * HTTP: `stats().mode` is then `'http'`, and `error` and `state` events say so.
    *
    * @throws TabswarmError `invalid-option` for an option that can't be right; nothing else.
    */
@@ -50,7 +50,7 @@ export class Tabswarm extends EventTarget {
       swarm.dispatchEvent(new CustomEvent(type, { detail }));
     });
     sessions.set(swarm, session);
-    await session.start();
+    session.start();
     return swarm;
   }
 

@@ -24,7 +24,7 @@ function streamsWith(options: TabswarmOptions): Streams {
     addManifest: () => undefined,
     closeStream: (place) => void left.push(place),
   };
-  return new Streams(engine as Engine, resolveOptions(options));
+  return new Streams(Promise.resolve(engine as Engine), resolveOptions(options));
 }
 
 /** A server that says nothing, and how often it was asked. */
@@ -83,7 +83,7 @@ describe('a newer manifest', () => {
   async function opened(addManifest: Engine['addManifest']): Promise<Streams> {
     vi.stubGlobal('fetch', async () => new Response('first'));
     const engine = { open: () => 0, addManifest, closeStream: () => undefined };
-    const streams = new Streams(engine as unknown as Engine, resolveOptions({ publisherKey: KEY }));
+    const streams = new Streams(Promise.resolve(engine as unknown as Engine), resolveOptions({ publisherKey: KEY }));
     await streams.open(PLAYLIST).ready;
     return streams;
   }

@@ -18,5 +18,11 @@ export async function createPlayer(options) {
   return hls;
 }
 
-/** What it says of itself: kept to find out why, no figure comes of it. */
-export const diagnosis = () => events;
+/** What it says of itself, and what was fetched when: kept to find out why, no figure comes of it. */
+export function diagnosis() {
+  const fetched = performance.getEntriesByType('resource').map((entry) => {
+    const { name, startTime, responseEnd } = /** @type {PerformanceResourceTiming} */ (entry);
+    return { atMs: startTime, type: 'fetched', detail: { name: new URL(name).pathname, endMs: responseEnd } };
+  });
+  return [...events, ...fetched];
+}

@@ -1,0 +1,125 @@
+import type { ServerResponse } from 'node:http';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { Tabswarm } from '../src/hls.js';
+import type { TabswarmOptions } from '../src/index.js';
+import { Origin, pattern, pretendBrowser, until } from './environment.js';
+
+const SEGMENT = pattern(300_000);
+
+let origin: Origin;
+let swarm: Tabswarm | undefined;
+/** Requests for the module that were not answered. */
+let held: ServerResponse[];
+beforeEach(async () => {
+  pretendBrowser();
+  origin = await Origin.start();
+  origin.serve('/film/seg.ts', SEGMENT);
+  held = [];
+  origin.answer('/held.wasm', (_request, response) => held.push(response));
+});
+afterEach(async () => {
+  swarm?.destroy();
+  await origin.close();
+});
+
+/** An instance whose module, and the glue of an own copy, is on its way. */
+async function starting(options: TabswarmOptions = {}): Promise<Tabswarm> {
+  vi.resetModules();
+  const { Tabswarm: Fresh } = await import('../src/hls.js');
+  const wasmUrl = origin.url('/held.wasm');
+  swarm = await Fresh.create({ signaling: 'ws://127.0.0.1:9/swarm', consent: 'manual', wasmUrl, ...options });
+  await until('the module was asked for', () => held.length > 0);
+  return swarm;
+}
+
+function answerModule(): void {
+  const module = origin.url('/tabswarm_bg.wasm');
+  for (const response of held.splice(0)) {
+    void fetch(module).then(async (answer) => {
+      const bytes = new Uint8Array(await answer.arrayBuffer());
+      response.writeHead(200, { 'content-type': 'application/wasm' }).end(bytes);
+    });
+  }
+}
+
+const asked = () => origin.seen.filter(({ path }) => path === '/film/seg.ts').length;
+
+async function bytesOf(response: Promise<Response>): Promise<Uint8Array> {
+  return new Uint8Array(await (await response).arrayBuffer());
+}
+
+describe('a segment that is wanted before the module is there', () => {
+  test('is asked for at once, and that request is the module’s then', async () => {
+    const swarm = await starting();
+    const opened = swarm.open(origin.url('/film/master.m3u8'));
+    const segment = bytesOf(swarm.fetch(origin.url('/film/seg.ts')));
+    await until('the origin was asked', () => asked() === 1);
+    expect(swarm.stats()).toMatchObject({ mode: 'off', wasmMemoryBytes: 0 });
+    answerModule();
+    await opened;
+    expect(await segment).toEqual(SEGMENT);
+    expect(asked()).toBe(1);
+    expect(swarm.stats()).toMatchObject({ originBytes: SEGMENT.length, segments: 1 });
+  });
+
+  test('comes with that request when there will be no module', async () => {
+    const swarm = await starting();
+    const opened = swarm.open(origin.url('/film/master.m3u8'));
+    const segment = bytesOf(swarm.fetch(origin.url('/film/seg.ts')));
+    await until('the origin was asked', () => asked() === 1);
+    for (const response of held.splice(0)) response.writeHead(404).end();
+    await opened;
+    expect(await segment).toEqual(SEGMENT);
+    expect(asked()).toBe(1);
+    expect(swarm.stats().mode).toBe('http');
+  });
+
+  test('is given up with its request', async () => {
+    let gone = false;
+    origin.answer('/film/slow.ts', (request) => request.on('close', () => (gone = true)));
+    const swarm = await starting();
+    void swarm.open(origin.url('/film/master.m3u8'));
+    const abort = new AbortController();
+    const segment = swarm.fetch(origin.url('/film/slow.ts'), { signal: abort.signal });
+    await until('the origin was asked', () => origin.seen.some(({ path }) => path === '/film/slow.ts'));
+    abort.abort('changed my mind');
+    await expect(segment).rejects.toBe('changed my mind');
+    await until('the request was given up', () => gone);
+  });
+
+  test('waits for peers with start: economy', async () => {
+    const swarm = await starting({ start: 'economy' });
+    const opened = swarm.open(origin.url('/film/master.m3u8'));
+    const segment = bytesOf(swarm.fetch(origin.url('/film/seg.ts')));
+    await fetch(origin.url('/film/other.ts'));
+    expect(asked()).toBe(0);
+    answerModule();
+    await opened;
+    expect(await segment).toEqual(SEGMENT);
+    expect(asked()).toBe(1);
+  });
+});
+
+test('an instance that is destroyed before its module came never starts', async () => {
+  const swarm = await starting();
+  const errors: unknown[] = [];
+  swarm.addEventListener('error', ({ detail }) => errors.push(detail.error));
+  const opened = swarm.open(origin.url('/film/master.m3u8'));
+  swarm.destroy();
+  answerModule();
+  await opened;
+  expect(swarm.stats()).toMatchObject({ mode: 'http', wasmMemoryBytes: 0 });
+  expect(errors).toEqual([]);
+});
+
+test('a player gets its own loaders back when there will be no module', async () => {
+  const { default: Hls } = await import('hls.js');
+  const hls = new Hls({ autoStartLoad: false });
+  const swarm = await starting();
+  swarm.attach(hls);
+  expect([typeof hls.config.fLoader, hls.config.maxBufferLength]).toEqual(['function', 20]);
+  for (const response of held.splice(0)) response.writeHead(404).end();
+  await until('the loaders are back', () => hls.config.fLoader === undefined);
+  expect(hls.config.maxBufferLength).toBe(30);
+  hls.destroy();
+});
