@@ -12,7 +12,7 @@ import { Tab } from '../browser/harness/tab.mjs';
 import { LIVE_SEGMENTS, LIVE_WINDOW, SEGMENT_SECONDS } from './content/playlists.mjs';
 import { prefixOf } from './content/signing.mjs';
 import { STREAMS } from './content/streams.mjs';
-import { CpuMeter } from './measure/cpu.mjs';
+import { CpuMeter, idle } from './measure/cpu.mjs';
 import { PeakRate } from './measure/rate.mjs';
 import { goLive, PAGE_PREFIX, startOrigin, startService, startTracker } from './servers.mjs';
 
@@ -28,6 +28,7 @@ const SETTLED_MS = 10_000;
 const PATIENCE = 2;
 /** How long after its end a live stream may still play: twice what a playlist holds. */
 const LIVE_PATIENCE_SECONDS = 2 * LIVE_WINDOW * SEGMENT_SECONDS;
+const SETTLE_LIMIT_MS = 20_000;
 const HOSTILE_SCRIPT = fileURLToPath(new URL('page/hostile.js', import.meta.url));
 
 /**
@@ -72,6 +73,8 @@ class Run {
     this.#cleanups.push(() => browser.close());
     const tabs = await Promise.all(Array.from({ length: this.count }, (_, index) => this.#openTab(browser, origin, index + 1)));
 
+    // Tabs that were just opened have things to do that no viewer waits for.
+    await idle(SETTLE_LIMIT_MS);
     const cpu = new CpuMeter(await browser.newBrowserCDPSession());
     await cpu.start();
     const epochMs = scenario.stream === 'live' ? goLive(origin) : undefined;

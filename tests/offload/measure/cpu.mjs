@@ -4,6 +4,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
 
 const SAMPLE_INTERVAL_MS = 1000;
 
@@ -29,6 +30,25 @@ export function busySeconds(stat, ticksPerSecond) {
   return (user + nice + system + irq + softirq + steal) / ticksPerSecond;
 }
 
+/** `sysconf(_SC_CLK_TCK)`, the unit of /proc's times. */
+const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
+
+const busyNow = () => busySeconds(readFileSync('/proc/stat', 'utf8'), TICKS_PER_SECOND);
+
+const IDLE_SAMPLE_MS = 500;
+/** Processors that may be busy on a machine that counts as idle. */
+const IDLE_CORES = 0.2;
+
+/** Waits until the machine is idle, as after tabs were opened, but no longer than this. @param {number} limitMs */
+export async function idle(limitMs) {
+  const endMs = performance.now() + limitMs;
+  for (let cores = Infinity; cores > IDLE_CORES && performance.now() < endMs; ) {
+    const [began, before] = [performance.now(), busyNow()];
+    await delay(IDLE_SAMPLE_MS);
+    cores = ((busyNow() - before) * 1000) / (performance.now() - began);
+  }
+}
+
 /**
  * @typedef {object} CpuTimes
  * @property {number} rendererSeconds
@@ -39,8 +59,6 @@ export function busySeconds(stat, ticksPerSecond) {
 
 /** Watches one browser from `start` to `stop`. */
 export class CpuMeter {
-  /** `sysconf(_SC_CLK_TCK)`, the unit of /proc's times. */
-  #ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
   /** @type {Map<number, { type: string, first: number, last: number }>} by process id */
   #processes = new Map();
   #began = { busy: 0, own: 0, ms: 0 };
@@ -54,7 +72,7 @@ export class CpuMeter {
 
   async start() {
     await this.#sample();
-    this.#began = { busy: this.#busy(), own: process.cpuUsage().user + process.cpuUsage().system, ms: performance.now() };
+    this.#began = { busy: busyNow(), own: process.cpuUsage().user + process.cpuUsage().system, ms: performance.now() };
     for (const one of this.#processes.values()) one.first = one.last;
     this.#timer = setInterval(() => void this.#sample().catch(() => undefined), SAMPLE_INTERVAL_MS);
   }
@@ -71,13 +89,9 @@ export class CpuMeter {
     return {
       rendererSeconds: sum(used.filter(({ type }) => type === 'renderer')),
       browserSeconds,
-      otherCores: Math.max(0, (this.#busy() - this.#began.busy - browserSeconds - own) / elapsed),
+      otherCores: Math.max(0, (busyNow() - this.#began.busy - browserSeconds - own) / elapsed),
       cores: availableParallelism(),
     };
-  }
-
-  #busy() {
-    return busySeconds(readFileSync('/proc/stat', 'utf8'), this.#ticksPerSecond);
   }
 
   async #sample() {
@@ -86,7 +100,7 @@ export class CpuMeter {
       const known = this.#processes.get(id) ?? { type, first: 0, last: 0 };
       this.#processes.set(id, known);
       try {
-        known.last = processSeconds(readFileSync(`/proc/${id}/stat`, 'utf8'), this.#ticksPerSecond);
+        known.last = processSeconds(readFileSync(`/proc/${id}/stat`, 'utf8'), TICKS_PER_SECOND);
       } catch {
         // It has ended since: what it had used when it was last looked at stands.
       }
