@@ -23,6 +23,8 @@ impl Node {
     pub(super) fn ask_list(&mut self, fetch: &mut Fetch, now: Timestamp) {
         let Phase::Listing { content, len, ask } = fetch.phase.clone() else { return };
         let ask_peer = match ask {
+            // The whole body is on its way and makes its own list; there is nobody to share it with before playback.
+            ListAsk::Nobody if !self.may_connect_for_sure() && fetch.deadline <= now => return,
             ListAsk::Nowhere | ListAsk::Sidecar(_) => return,
             ListAsk::Peer(_, until) if now < until => return,
             ListAsk::Peer(..) => false,
@@ -43,7 +45,7 @@ impl Node {
                 let sidecar = self.streams.get(&fetch.stream).and_then(|state| state.sidecar(&fetch.key));
                 sidecar.map_or(ListAsk::Nowhere, |(path, range)| {
                     let request = OriginRequestId::new(self.next_handle());
-                    self.origins.insert(request, OriginUse::Sidecar(fetch.segment));
+                    self.origins.insert(request, OriginUse::Sidecar(fetch.segment, now));
                     self.output(Output::SidecarFetch { request, stream: fetch.stream, path, range });
                     ListAsk::Sidecar(request)
                 })

@@ -30,7 +30,8 @@ const FAIR_TRIAL: Duration = Duration::from_millis(600);
 #[derive(Debug)]
 pub(super) enum OriginUse {
     Segment(Box<SegmentRequest>),
-    Sidecar(SegmentId),
+    /// A group list, asked for at this time.
+    Sidecar(SegmentId, Timestamp),
 }
 
 /// A request for a segment or a part of it.
@@ -94,7 +95,10 @@ impl Node {
 
     /// A sidecar's bytes came, exactly those asked for; `None`: they did not.
     pub fn handle_sidecar(&mut self, request: OriginRequestId, body: Option<&[u8]>, now: Timestamp) {
-        if let Some(OriginUse::Sidecar(segment)) = self.origins.remove(&request) {
+        if let Some(OriginUse::Sidecar(segment, asked)) = self.origins.remove(&request) {
+            if body.is_some() {
+                self.pace.note_latency(now.saturating_since(asked));
+            }
             self.with_fetch(segment, |node, fetch| {
                 let Phase::Listing { ask: ListAsk::Sidecar(_), .. } = fetch.phase else { return };
                 let stream = node.streams.get(&fetch.stream);
@@ -342,7 +346,7 @@ impl Node {
                     node.start_origin(fetch, None, now);
                 }
             }),
-            Some(OriginUse::Sidecar(segment)) => {
+            Some(OriginUse::Sidecar(segment, _)) => {
                 self.with_fetch(segment, |_, fetch| Self::sidecar_missing(fetch));
             }
             None => {}

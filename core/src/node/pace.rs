@@ -51,9 +51,14 @@ impl Pace {
         Duration::from_secs_f64(seconds.min(LONGEST_ESTIMATE.as_secs_f64()))
     }
 
+    /// Takes how long a response was waited for.
+    pub(super) fn note_latency(&mut self, latency: Duration) {
+        self.latency = Some(self.latency.map_or(latency, |old| (old * 3 + latency) / 4));
+    }
+
     /// Takes what a response says, complete or not: `took` is the time from its first byte to its last.
     pub(super) fn note(&mut self, latency: Duration, bytes: u64, took: Duration) {
-        self.latency = Some(self.latency.map_or(latency, |old| (old * 3 + latency) / 4));
+        self.note_latency(latency);
         // A burst was in some cache; the next segment need not be.
         let is_burst = bytes < LEAST_SAMPLE || took < SHORTEST_SAMPLE;
         if is_burst && took < LONG_SAMPLE {
@@ -99,6 +104,13 @@ mod tests {
         pace.note(Duration::from_millis(100), MEGABYTE, Duration::from_millis(1));
         pace.note(Duration::from_millis(100), 1000, Duration::from_millis(30));
         assert_eq!(pace.margin(MEGABYTE, 1), before);
+    }
+
+    #[test]
+    fn an_origin_that_lets_group_lists_wait_is_given_more_time() {
+        let mut pace = origin(0.1);
+        (0..8).for_each(|_| pace.note_latency(Duration::from_secs(1)));
+        assert!(seconds(pace.margin(MEGABYTE, 1)) > 1.8);
     }
 
     #[test]
