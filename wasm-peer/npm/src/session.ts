@@ -180,13 +180,11 @@ export class Session {
     const load = new Load(request, this.#carrier, listener);
     this.#loads.add(load);
     void load.outcome.then(() => this.#loads.delete(load));
-    if (stream.place !== undefined) {
-      this.#fetch(load, stream);
-    } else {
-      // The first picture does not wait for us.
-      if (this.options.start === 'playback' && !load.isAhead) load.askEarly();
-      void stream.patience.then(() => this.#fetch(load, stream));
-    }
+    // The first picture does not wait for us.
+    const isFirst = !this.#hasPlayed && !this.hasPeers && request.deadlineMs === 0;
+    if (this.options.start === 'playback' && !load.isAhead && (isFirst || stream.place === undefined)) load.askEarly();
+    if (stream.place !== undefined) this.#fetch(load, stream);
+    else void stream.patience.then(() => this.#fetch(load, stream));
     return load;
   }
 

@@ -306,3 +306,25 @@ fn a_quick_first_segment_leaves_peers_to_the_first_frame() {
     lab.advance(Duration::from_secs(10));
     assert_eq!(told(&lab, 0, |told| matches!(told, ClientMessage::Join { .. })), 0);
 }
+
+#[test]
+fn a_first_segment_that_is_on_its_way_whole_makes_its_own_list() {
+    let mut lab = Lab::empty();
+    lab.add(Config { start: Start::Playback, ..config(0) }, Roots::Origin);
+    lab.settle();
+    lab.fetch(0, 0, Duration::ZERO);
+    assert_eq!(lab.tabs[0].sidecars.len(), 0);
+    let asked = lab.tabs[0].asked.pop().unwrap();
+    lab.answer(0, asked, 200, &segment(0));
+    assert_eq!(lab.tabs[0].delivered[0].2, Delivery::Verified);
+}
+
+#[test]
+fn the_list_of_a_first_segment_is_asked_for_when_the_crowd_must_help() {
+    let mut lab = Lab::empty();
+    lab.add(Config { start: Start::Playback, ..config(0) }, Roots::Origin);
+    lab.settle();
+    lab.fetch(0, 0, Duration::ZERO);
+    lab.advance(Duration::from_millis(800));
+    assert_eq!(lab.tabs[0].sidecars.len(), 1);
+}
