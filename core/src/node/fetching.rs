@@ -20,7 +20,7 @@ use crate::{
 /// Holders that bring nothing for so long are not waited for.
 pub(super) const STALL: Duration = Duration::from_secs(2);
 /// What is needed sooner is asked for before everything else.
-const URGENT: Duration = Duration::from_millis(3500);
+pub(super) const URGENT: Duration = Duration::from_millis(3500);
 /// Every fetch is looked at so often, whatever happened.
 const LOOK: Duration = Duration::from_millis(250);
 /// Most groups one scheduling pass looks at.
@@ -111,6 +111,8 @@ impl Node {
             self.ask_origin(&mut fetch, now);
             if self.conclude(&mut fetch, now) {
                 self.end_fetch(fetch);
+                // Some may have waited for this one.
+                self.stir();
             } else {
                 fetch.stirred = false;
                 fetch.wake_by(now + LOOK);

@@ -27,15 +27,8 @@ fn running(lab: &Lab, tab: usize) -> Vec<Option<ByteRange>> {
     lab.tabs[tab].asked.iter().map(|asked| asked.range).collect()
 }
 
-#[test]
-fn the_crowd_shares_a_slow_origin_part_by_part() {
-    let mut lab = crowd();
-    let whole: Vec<Asked> = (0..4).filter_map(|tab| lab.tabs[tab].asked.pop()).collect();
-    assert_eq!(
-        whole.iter().map(|asked| asked.range).collect::<Vec<_>>(),
-        [None; 4],
-        "each for itself at first"
-    );
+/// The origin sends each tab 10 KB a second of the first segment, for 800 ms.
+fn drip(lab: &mut Lab, whole: &[Asked]) {
     for (tab, asked) in whole.iter().enumerate() {
         lab.head(tab, *asked, 200);
     }
@@ -45,16 +38,37 @@ fn the_crowd_shares_a_slow_origin_part_by_part() {
         }
         lab.advance(Duration::from_millis(100));
     }
+}
+
+/// The origin answers every request for a part of this segment.
+fn answer_parts(lab: &mut Lab, number: u32) {
+    for tab in 0..4 {
+        let node = &lab.tabs[tab].node;
+        let fetch = node.fetches.values().find(|fetch| fetch.key == key(number));
+        let asked = fetch.and_then(|fetch| {
+            lab.tabs[tab].asked.iter().position(|asked| Some(asked.request) == fetch.origin)
+        });
+        let Some(asked) = asked.map(|place| lab.tabs[tab].asked.remove(place)) else { continue };
+        let range = asked.range.expect("a part");
+        lab.answer(tab, asked, 206, &segment(number)[range.start() as usize..range.end() as usize]);
+    }
+}
+
+#[test]
+fn the_crowd_shares_a_slow_origin_part_by_part() {
+    let mut lab = crowd();
+    let whole: Vec<Asked> = (0..4).filter_map(|tab| lab.tabs[tab].asked.pop()).collect();
+    assert_eq!(
+        whole.iter().map(|asked| asked.range).collect::<Vec<_>>(),
+        [None; 4],
+        "each for itself at first"
+    );
+    drip(&mut lab, &whole);
     lab.advance(Duration::from_millis(500));
     let ranges: Vec<_> = (0..4).flat_map(|tab| running(&lab, tab)).collect();
     assert!(!ranges.is_empty() && ranges.len() < 4, "parts, and not one for each: {ranges:?}");
     for _ in 0..20 {
-        for tab in 0..4 {
-            while let Some(asked) = lab.tabs[tab].asked.pop() {
-                let range = asked.range.expect("a part");
-                lab.answer(tab, asked, 206, &segment(1)[range.start() as usize..range.end() as usize]);
-            }
-        }
+        answer_parts(&mut lab, 1);
         lab.advance(Duration::from_millis(200));
     }
     for tab in &lab.tabs {
@@ -62,6 +76,36 @@ fn the_crowd_shares_a_slow_origin_part_by_part() {
     }
     let bytes: u64 = lab.tabs.iter().map(|tab| tab.node.stats().origin_bytes).sum();
     assert!(bytes < 2 * LEN, "{bytes} bytes of {LEN} from the origin");
+}
+
+/// Requests to the origin for a segment, of all tabs.
+fn requests(lab: &Lab, number: u32) -> usize {
+    let of = |tab: &Tab| {
+        tab.node.fetches.values().filter(|fetch| fetch.key == key(number) && fetch.origin.is_some()).count()
+    };
+    lab.tabs.iter().map(of).sum()
+}
+
+#[test]
+fn a_slow_origin_is_asked_for_one_segment_after_the_other() {
+    let mut lab = crowd();
+    let whole: Vec<Asked> = (0..4).filter_map(|tab| lab.tabs[tab].asked.pop()).collect();
+    drip(&mut lab, &whole);
+    for (number, within) in [(2, 3), (3, 5)] {
+        for tab in 0..4 {
+            lab.fetch(tab, number, Duration::from_secs(within));
+            lab.answer_sidecars(tab, number);
+        }
+    }
+    lab.advance(Duration::from_millis(1500));
+    assert_eq!((requests(&lab, 2), requests(&lab, 3)), (0, 0), "the first one is not complete");
+    for (now, next) in [(1, 2), (2, 3)] {
+        while requests(&lab, next) == 0 {
+            assert!(lab.tabs.iter().any(|tab| tab.delivered.len() < now as usize), "nothing is asked for");
+            answer_parts(&mut lab, now);
+            lab.advance(Duration::from_millis(200));
+        }
+    }
 }
 
 #[test]
