@@ -9,7 +9,7 @@ use web_sys::{RtcConfiguration, RtcIceServer, RtcPeerConnection};
 use crate::{
     hooks::{Callbacks, Kind},
     link::Link,
-    timers::set_timeout,
+    timers::{clear_timeout, set_timeout},
 };
 
 /// How long a link that the node closed may still send what was written before.
@@ -30,7 +30,8 @@ pub(crate) struct Links {
     /// The page's own ICE servers, instead of those the service names.
     ice_servers: Option<Array>,
     links: LiteMap<LinkId, Link>,
-    lingering: LiteMap<LinkId, Link>,
+    /// Closed by the node, with the timer that ends what they may still send.
+    lingering: LiteMap<LinkId, (Link, JsValue)>,
     registry: Option<FinalizationRegistry>,
     uncollected: usize,
 }
@@ -102,21 +103,24 @@ impl Links {
         }
         link.silence();
         link.close_channels();
-        set_timeout(&self.callbacks.of(Kind::Lingered, id.value()), LINGER_MS);
-        self.lingering.insert(id, link);
+        let timer = set_timeout(&self.callbacks.of(Kind::Lingered, id.value()), LINGER_MS);
+        self.lingering.insert(id, (link, timer));
     }
 
     /// The time of a link that was closed gently is over.
     pub(crate) fn lingered(&mut self, id: LinkId) {
-        if let Some(link) = self.lingering.remove(&id) {
+        if let Some((link, _)) = self.lingering.remove(&id) {
             self.close(link);
         }
     }
 
     /// Closes everything at once.
     pub(crate) fn close_all(&mut self) {
-        let links = std::mem::take(&mut self.links).into_iter().map(|(_, value)| value);
-        for link in links.chain(std::mem::take(&mut self.lingering).into_iter().map(|(_, value)| value)) {
+        for (_, link) in std::mem::take(&mut self.links) {
+            self.close(link);
+        }
+        for (_, (link, timer)) in std::mem::take(&mut self.lingering) {
+            clear_timeout(&timer);
             self.close(link);
         }
     }

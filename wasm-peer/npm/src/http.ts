@@ -47,6 +47,12 @@ export class TimeLimit {
   clear(): void {
     clearTimeout(this.#timer);
   }
+
+  /** Aborts now. */
+  end(reason: unknown): void {
+    this.clear();
+    this.#abort.abort(reason);
+  }
 }
 
 const NULL_BODY_STATUSES: ReadonlySet<number> = new Set([204, 205, 304]);

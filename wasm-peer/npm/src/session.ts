@@ -147,6 +147,7 @@ export class Session {
     try {
       await this.#streams?.open(playlist).ready;
     } catch (error) {
+      if (this.#destroyed) throw destroyed();
       // Where there is no engine, that has been told.
       if (this.#stage !== 'started') return;
       this.#fail(error);
@@ -234,6 +235,7 @@ export class Session {
     if (this.#destroyed) return;
     this.#end();
     this.#destroyed = true;
+    this.#streams?.end(destroyed());
     for (const load of [...this.#loads]) load.cancel(destroyed());
     this.#engine?.destroy();
   }

@@ -37,6 +37,8 @@ export class Streams {
   #engine: Engine | undefined;
   readonly #options: ResolvedOptions;
   readonly #streams = new Map<string, OpenStream>();
+  /** Of manifests that are on their way. */
+  readonly #limits = new Set<TimeLimit>();
 
   /** `started` gives the engine once it runs, or nothing if there won't be one: then no stream can be joined. */
   constructor(started: Promise<Engine | undefined>, options: ResolvedOptions) {
@@ -114,6 +116,11 @@ export class Streams {
     return [...this.#streams.values()].reduce((sum, stream) => sum + stream.viewers, 0);
   }
 
+  /** Gives up what is on its way. */
+  end(reason: TabswarmError): void {
+    for (const limit of this.#limits) limit.end(reason);
+  }
+
   #start(stream: OpenStream): void {
     stream.state = 'joining';
     stream.ready = this.#join(stream).then(
@@ -176,6 +183,7 @@ export class Streams {
     const insecure = () => new TabswarmError('insecure-manifest', `an unsigned manifest is not trusted from ${url.origin}`);
     if (!trusted(url)) throw insecure();
     const limit = new TimeLimit(MANIFEST_LIMIT_MS);
+    this.#limits.add(limit);
     let bytes: Uint8Array;
     try {
       const response = await plainFetch(url, { signal: limit.signal, cache });
@@ -186,10 +194,12 @@ export class Streams {
       bytes = new Uint8Array(await response.arrayBuffer());
     } catch (cause) {
       if (cause instanceof TabswarmError) throw cause;
+      if (limit.signal.reason instanceof TabswarmError) throw limit.signal.reason;
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new TabswarmError('manifest-unavailable', `no manifest at ${url.pathname}: ${reason}`, { cause });
     } finally {
       limit.clear();
+      this.#limits.delete(limit);
     }
     if (bytes.length > MAX_MANIFEST_BYTES) throw new TabswarmError('manifest', 'the manifest is too long');
     return bytes;

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Engine } from '../src/engine.js';
+import { TabswarmError } from '../src/errors.js';
 import { resolveOptions, type TabswarmOptions } from '../src/options.js';
 import { Streams } from '../src/streams.js';
 
@@ -51,6 +52,17 @@ describe('a manifest that does not come', () => {
     expect(waiting).toBe(false);
     expect(stream.state).toBe('joining');
     stream.ready.catch(() => undefined);
+  });
+
+  test('is given up at the end, and leaves no timer', async () => {
+    silentServer();
+    const streams = streamsWith({ publisherKey: KEY });
+    const { ready, patience } = streams.open(PLAYLIST);
+    expect(vi.getTimerCount()).toBe(2);
+    streams.end(new TabswarmError('destroyed', 'over'));
+    await expect(ready).rejects.toMatchObject({ code: 'destroyed' });
+    await patience;
+    expect(vi.getTimerCount()).toBe(0);
   });
 
   test('is none after ten seconds', async () => {
