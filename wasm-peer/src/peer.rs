@@ -47,7 +47,7 @@ impl Peer {
         config.issuers = pinned.iter().map(|key| public_key(&key)).collect::<Result<_, _>>()?;
         config.token = options.token();
         config.cache_limit = options.cache_limit_bytes() as u64;
-        config.upload_limit = options.upload_limit().map(|limit| BytesPerSec::new(limit as u64));
+        config.upload_limit = options.upload_limit().map(rate);
         config.start = if options.economy() { Start::Economy } else { Start::Playback };
         config.p2p = options.p2p();
         config.deliver_signed_mismatch = options.deliver_signed_mismatch();
@@ -178,6 +178,12 @@ impl Peer {
         self.driver.tell(|node, now| node.set_p2p(on, now));
     }
 
+    /// Sets how many bytes of segments a second are given to peers from now on; 0: none, and neighbours are told.
+    #[wasm_bindgen(js_name = setUploadLimit)]
+    pub fn set_upload_limit(&mut self, limit: Option<f64>) {
+        self.driver.tell(|node, now| node.set_upload_limit(limit.map(rate), now));
+    }
+
     /// Counters.
     pub fn report(&self) -> PeerReport {
         self.driver.report_counters()
@@ -231,6 +237,10 @@ impl Peer {
 
 fn code(code: &str) -> JsValue {
     JsValue::from_str(code)
+}
+
+fn rate(bytes_per_second: f64) -> BytesPerSec {
+    BytesPerSec::new(bytes_per_second as u64)
 }
 
 fn public_key(key: &JsValue) -> Result<PublicKey, JsValue> {

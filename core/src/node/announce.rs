@@ -66,7 +66,27 @@ impl Node {
     /// A segment is gone.
     pub(super) fn announce_lost(&mut self, content: ContentId) {
         self.announcements.pending.remove(&content);
+        if !self.may_upload() {
+            return;
+        }
         self.broadcast(&LinkMessage::Lost(BoundedVec::first_of([content])));
+    }
+
+    /// Nothing is to be had here any more.
+    pub(super) fn withdraw_announcements(&mut self) {
+        self.announcements = Announcements::default();
+        let held: Vec<ContentId> = self.store.iter().map(|(content, _)| *content).collect();
+        for contents in held.chunks(MAX_HAVE_ENTRIES) {
+            self.broadcast(&LinkMessage::Lost(BoundedVec::first_of(contents.iter().copied())));
+        }
+    }
+
+    /// Tells every neighbour everything that is held.
+    pub(super) fn announce_to_all(&mut self) {
+        let links: Vec<LinkId> = self.ready_links().collect();
+        for link in links {
+            self.announce_all(link);
+        }
     }
 
     pub(super) fn drive_announcements(&mut self, now: Timestamp) {

@@ -106,8 +106,10 @@ impl Node {
     }
 
     fn send_list(&mut self, link: LinkId, content: &ContentId, now: Timestamp) {
+        let may_upload = self.may_upload();
         let Some(state) = self.links.get_mut(&link) else { return };
-        let stored = self.store.get(content);
+        // Who gives nothing is not to be made to give lists either.
+        let stored = self.store.get(content).filter(|_| may_upload);
         let Some(stored) =
             stored.filter(|stored| state.lists.take_many(stored.list.len().list_values(), now))
         else {

@@ -36,13 +36,22 @@ pub(super) struct Uploads {
 
 impl Uploads {
     pub(super) fn new(limit: Option<BytesPerSec>, now: Timestamp) -> Self {
-        let bucket = |limit: BytesPerSec| TokenBucket::new(LIMIT_BURST, limit.value() as f64, now);
-        Self {
-            allowance: limit.map(bucket),
+        let mut uploads = Self {
+            allowance: None,
             choker: Choker::default(),
             last: LinkId::new(0),
-            limit,
+            limit: None,
             uplink: Uplink::default(),
+        };
+        uploads.set_limit(limit, now);
+        uploads
+    }
+
+    fn set_limit(&mut self, limit: Option<BytesPerSec>, now: Timestamp) {
+        if self.limit != limit {
+            let bucket = |limit: BytesPerSec| TokenBucket::new(LIMIT_BURST, limit.value() as f64, now);
+            self.allowance = limit.map(bucket);
+            self.limit = limit;
         }
     }
 
@@ -64,6 +73,33 @@ impl Uploads {
 }
 
 impl Node {
+    /// Changes [`Config::upload_limit`](super::Config::upload_limit). With 0 nothing is given any more, and neighbours hear
+    /// that what was announced is not to be had; with more they hear again what is.
+    pub fn set_upload_limit(&mut self, limit: Option<BytesPerSec>, now: Timestamp) {
+        let gave = self.may_upload();
+        self.uploads.set_limit(limit, now);
+        match (gave, self.may_upload()) {
+            (true, false) => self.withdraw(),
+            (false, true) => self.announce_to_all(),
+            _ => {}
+        }
+        self.settle(now);
+    }
+
+    /// Takes back what neighbours were told or promised.
+    fn withdraw(&mut self) {
+        self.withdraw_announcements();
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in links {
+            let Some(state) = self.links.get_mut(&link) else { continue };
+            state.transfer.turn = Turn::None;
+            for request in state.transfer.drop_all_uploads() {
+                let payload = LinkMessage::Reject(request, RejectReason::NotHeld).to_bytes();
+                self.output(Output::SendControl { link, payload });
+            }
+        }
+    }
+
     /// A peer asks for groups.
     pub(super) fn handle_request(&mut self, link: LinkId, request: &Request, now: Timestamp) {
         let stored = self.store.get(&request.content).filter(|_| self.may_upload());

@@ -367,6 +367,13 @@ impl Transfer {
         self.uploads.retain(|upload| upload.request != request);
     }
 
+    /// Forgets every group that waits to be sent: the requests they were of.
+    pub(crate) fn drop_all_uploads(&mut self) -> Vec<RequestId> {
+        let mut requests: Vec<_> = self.uploads.drain(..).map(|upload| upload.request).collect();
+        requests.dedup();
+        requests
+    }
+
     /// The next group to send, while the bulk channel has room.
     pub(crate) fn next_upload(&mut self, now: Timestamp) -> Option<Upload> {
         let tenth_second = self.rate_out.at(now).value() / 10;

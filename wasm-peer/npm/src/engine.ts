@@ -162,6 +162,11 @@ export class Engine implements Carrier {
     this.#call((peer) => peer.setP2p(on));
   }
 
+  /** Bytes a second that peers are given from now on; undefined: no limit. */
+  setUploadLimit(limit: number | undefined): void {
+    this.#call((peer) => peer.setUploadLimit(limit));
+  }
+
   /** Has the statistics of every connection told. */
   pollPaths(): void {
     this.#call((peer) => peer.pollPaths());

@@ -205,6 +205,108 @@ fn what_is_given_keeps_to_the_limit_that_the_page_sets() {
     assert!((0.95..1.05).contains(&sent), "{sent}");
 }
 
+fn limit(lab: &mut Lab, limit: Option<u64>) {
+    lab.call(0, &[], |node, now| node.set_upload_limit(limit.map(BytesPerSec::new), now));
+    lab.settle();
+}
+
+fn given(lab: &Lab) -> u64 {
+    lab.tabs[0].node.stats().upload_bytes
+}
+
+#[test]
+fn who_stops_giving_takes_its_word_back_and_refuses_what_waits() {
+    let mut lab = Lab::connected(3);
+    lab.hold(0, 0);
+    serve(&mut lab, 1, 0, 0..4);
+    serve(&mut lab, 2, 0, 0..1);
+    let before = given(&lab);
+    lab.tabs[0].said.clear();
+    limit(&mut lab, Some(0));
+    let said = |message: LinkMessage| lab.tabs[0].said.iter().filter(|(_, said)| *said == message).count();
+    assert_eq!(said(LinkMessage::Lost(BoundedVec::first_of([content(0)]))), 2, "both neighbours hear of it");
+    assert_eq!(said(LinkMessage::Reject(RequestId::new(0), RejectReason::NotHeld)), 1);
+    assert_eq!(drain(&mut lab, 1), Did::default(), "and nobody is called");
+    assert_eq!(later(&mut lab, 2000), Did::default());
+    assert_eq!(given(&lab), before);
+    let (link, node) = (lab.link(1, 0), &lab.tabs[1].node);
+    assert!(node.links[&link].transfer.claims.on(&content(0)).is_none());
+}
+
+#[test]
+fn who_gives_again_is_asked_again() {
+    let mut lab = Lab::connected(2);
+    lab.hold(0, 0);
+    limit(&mut lab, Some(0));
+    lab.hold(0, 1);
+    limit(&mut lab, Some(100_000));
+    lab.fetch(1, 0, FAR);
+    lab.fetch(1, 1, FAR);
+    lab.advance(Duration::from_secs(3));
+    assert_eq!(lab.tabs[1].node.stats().peer_bytes, 2 * LEN);
+    assert_eq!(given(&lab), 2 * LEN);
+}
+
+#[test]
+fn a_fetch_whose_only_holder_stops_giving_is_finished_by_the_origin() {
+    let mut lab = Lab::connected(2);
+    lab.hold(0, 0);
+    limit(&mut lab, Some(10_000));
+    lab.fetch(1, 0, FAR);
+    lab.answer_sidecars(1, 0);
+    assert!(lab.tabs[1].asked.is_empty(), "the neighbour has it all");
+    limit(&mut lab, Some(0));
+    lab.advance(Duration::from_secs(1));
+    let asked = lab.tabs[1].asked.pop().expect("long before the deadline");
+    let range = asked.range.expect("some of it came");
+    lab.answer(1, asked, 206, &segment(0)[range.start() as usize..range.end() as usize]);
+    assert_eq!(lab.tabs[1].delivered.last().unwrap().1, segment(0));
+}
+
+#[test]
+fn a_limit_that_changes_holds_from_then_on() {
+    let mut lab = Lab::connected(2);
+    lab.hold(0, 0);
+    // Nobody receives what is sent here: nobody asked for it.
+    let set = |lab: &mut Lab, limit: Option<u64>| {
+        lab.tabs[0].node.set_upload_limit(limit.map(BytesPerSec::new), lab.now);
+        did(&mut lab.tabs[0].node);
+    };
+    let mut tick = 0;
+    let mut ten_seconds = |lab: &mut Lab| {
+        let before = given(lab);
+        for _ in 0..200 {
+            tick += 1;
+            serve(lab, 1, tick, 0..4);
+            drain(lab, 1);
+            later(lab, 50);
+        }
+        (given(lab) - before) / 10
+    };
+    set(&mut lab, Some(100_000));
+    let low = ten_seconds(&mut lab);
+    set(&mut lab, Some(200_000));
+    let high = ten_seconds(&mut lab);
+    set(&mut lab, None);
+    let free = ten_seconds(&mut lab);
+    assert!((95_000..105_000).contains(&low) && (190_000..210_000).contains(&high), "{low} {high}");
+    assert!(free > 2 * high, "{free}");
+}
+
+#[test]
+fn who_gives_nothing_gives_no_lists_either() {
+    let mut lab = Lab::connected(2);
+    lab.hold(0, 0);
+    let answer = |lab: &mut Lab| {
+        lab.tabs[0].said.clear();
+        lab.say(1, 0, &LinkMessage::GetList(content(0)).to_bytes());
+        lab.tabs[0].said.pop().unwrap().1
+    };
+    assert!(matches!(answer(&mut lab), LinkMessage::ListPart(_)));
+    limit(&mut lab, Some(0));
+    assert_eq!(answer(&mut lab), LinkMessage::NoList(content(0)));
+}
+
 #[test]
 fn who_gives_nothing_announces_nothing_and_still_takes() {
     let mut lab = Lab::empty();
