@@ -15,7 +15,7 @@ import Hls from 'hls.js';
 
 const TABSWARM_EVENTS = [
   'chunk-downloaded', 'chunk-uploaded', 'error', 'origin-mismatch', 'peer-banned', 'peer-close', 'peer-connect',
-  'population', 'segment-loaded', 'signaling-close', 'signaling-open', 'state',
+  'population', 'segment-loaded', 'sharing', 'signaling-close', 'signaling-open', 'state',
 ];
 /** Chunks come by the thousand: they are counted, not kept. */
 const COUNTED = new Set(['chunk-downloaded', 'chunk-uploaded']);

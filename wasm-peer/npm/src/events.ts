@@ -1,6 +1,7 @@
 /** The events of a `Tabswarm`, named as in the field; each is a `CustomEvent` whose `detail` is described here. */
 
 import type { TabswarmError } from './errors.js';
+import type { SharingDetail } from './sharing.js';
 import type { TabswarmMode } from './stats.js';
 
 /** What is known of a segment's bytes: every group was checked against a root, or they are the origin's as they came. */
@@ -84,6 +85,7 @@ export interface TabswarmEventMap {
   'peer-connect': CustomEvent<PeerDetail>;
   population: CustomEvent<PopulationDetail>;
   'segment-loaded': CustomEvent<SegmentLoadedDetail>;
+  sharing: CustomEvent<SharingDetail>;
   'signaling-close': CustomEvent<Record<string, never>>;
   'signaling-open': CustomEvent<Record<string, never>>;
   state: CustomEvent<StateDetail>;

@@ -20,5 +20,6 @@ export type {
 } from './events.js';
 export type { TabswarmRequestInit } from './http.js';
 export type { TabswarmOptions } from './options.js';
+export type { DeviceState, Sharing, SharingDetail, SharingPolicy, SharingReason } from './sharing.js';
 export type { CandidateType, TabswarmMode, TabswarmPeer, TabswarmStats } from './stats.js';
 export { Tabswarm, type TabswarmListener } from './swarm.js';

@@ -1,6 +1,7 @@
 /** The options of `Tabswarm.create`, checked before anything is started. */
 
 import { TabswarmError } from './errors.js';
+import { DEFAULT_POLICY, SHARINGS, type ResolvedPolicy, type SharingPolicy } from './sharing.js';
 
 /** Options of `Tabswarm.create`. Each has a default; without `signaling` there are no peers. */
 export interface TabswarmOptions {
@@ -75,6 +76,11 @@ export interface TabswarmOptions {
    */
   uploadLimit?: number;
   /**
+   * What is shared on metered connections, in hidden pages, and while the battery is low. `stats().sharing` says what is so now.
+   * @default { metered: 'download-only', hidden: 'full', lowBattery: 'download-only' }
+   */
+  policy?: SharingPolicy;
+  /**
    * Access token for the service, where it wants one; at most 4096 bytes.
    * @default undefined
    */
@@ -101,6 +107,7 @@ export interface ResolvedOptions {
   readonly segmentKey: ((url: URL) => string | undefined) | undefined;
   readonly cacheLimitBytes: number;
   readonly uploadLimit: number | undefined;
+  readonly policy: ResolvedPolicy;
   readonly token: string | undefined;
   readonly wasmUrl: string | URL | undefined;
 }
@@ -112,7 +119,7 @@ const MAX_TOKEN_BYTES = 4096;
 const MAX_ISSUERS = 2;
 const KNOWN: ReadonlySet<string> = new Set<keyof TabswarmOptions>([
   'signaling', 'stream', 'roots', 'publisherKey', 'manifest', 'signedMismatch', 'consent', 'start', 'iceServers', 'issuerKeys',
-  'segmentKey', 'cacheLimitBytes', 'uploadLimit', 'token', 'wasmUrl',
+  'segmentKey', 'cacheLimitBytes', 'uploadLimit', 'policy', 'token', 'wasmUrl',
 ]);
 
 function refuse(option: string, problem: string): never {
@@ -150,6 +157,15 @@ function wholeNumber(name: string, value: unknown, unit: string): number | undef
   if (value === undefined) return undefined;
   const usable = typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
   return usable ? value : refuse(name, `a whole number of ${unit} is expected`);
+}
+
+function policy(value: unknown): ResolvedPolicy {
+  if (value === undefined) return DEFAULT_POLICY;
+  if (typeof value !== 'object' || value === null) return refuse('policy', 'an object is expected');
+  for (const state of Object.keys(value)) if (!Object.hasOwn(DEFAULT_POLICY, state)) refuse(`policy.${state}`, 'there is none of this name');
+  const given = value as SharingPolicy;
+  const rule = (state: keyof SharingPolicy) => choice(`policy.${state}`, given[state], SHARINGS, DEFAULT_POLICY[state]);
+  return { metered: rule('metered'), hidden: rule('hidden'), lowBattery: rule('lowBattery') };
 }
 
 function iceServers(value: unknown): RTCIceServer[] | undefined {
@@ -204,6 +220,7 @@ export function resolveOptions(options: TabswarmOptions): ResolvedOptions {
     segmentKey,
     cacheLimitBytes: wholeNumber('cacheLimitBytes', options.cacheLimitBytes, 'bytes') ?? DEFAULT_CACHE_LIMIT_BYTES,
     uploadLimit: wholeNumber('uploadLimit', options.uploadLimit, 'bytes a second'),
+    policy: policy(options.policy),
     token: text('token', options.token, MAX_TOKEN_BYTES),
     wasmUrl,
   };

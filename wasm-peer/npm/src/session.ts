@@ -1,5 +1,6 @@
 /** What stands behind a `Tabswarm`: engine, streams and counters, and plain HTTP where there is no engine. */
 
+import { DeviceWatch } from './device.js';
 import { Engine, type EngineLink, type EngineListener } from './engine.js';
 import { TabswarmError } from './errors.js';
 import type { TabswarmEventDetail, TabswarmEventMap } from './events.js';
@@ -9,6 +10,7 @@ import { isSupported, loadModule, type Module } from './module.js';
 import type { ResolvedOptions } from './options.js';
 import { readPath, UNKNOWN_PATH, type Path } from './paths.js';
 import { RateMeter } from './rates.js';
+import { isSameSharing, strictest, type SharingDetail, type SharingReason, type Sharing } from './sharing.js';
 import type { TabswarmMode, TabswarmPeer, TabswarmStats } from './stats.js';
 import { Streams, type OpenStream } from './streams.js';
 import { Throughput, type TransferListener } from './transfer.js';
@@ -43,7 +45,10 @@ export class Session {
   #engine: Engine | undefined;
   #streams: Streams | undefined;
   #hasPlayed = false;
-  #p2p: boolean;
+  #device: DeviceWatch | undefined;
+  /** Whether the page wants P2P. */
+  #isEnabled: boolean;
+  #sharing: SharingDetail;
   #destroyed = false;
   #peerId: string | null = null;
   #serviceReady = false;
@@ -52,7 +57,8 @@ export class Session {
   constructor(options: ResolvedOptions, emit: Emit) {
     this.options = options;
     this.#emit = emit;
-    this.#p2p = options.consent === 'auto';
+    this.#isEnabled = options.consent === 'auto';
+    this.#sharing = this.#sharingNow();
   }
 
   /** Starts the engine where there can be one. Segments are asked for meanwhile; without an engine it is HTTP. */
@@ -90,16 +96,19 @@ export class Session {
   }
 
   #startEngine(module: Module, signaling: string): Engine {
-    const { token, cacheLimitBytes, uploadLimit, start, signedMismatch, iceServers, issuerKeys } = this.options;
+    this.#device = new DeviceWatch(this.options.policy, () => this.#share());
+    this.#endings.add(() => this.#device?.stop());
+    this.#sharing = this.#sharingNow();
+    const { token, cacheLimitBytes, start, signedMismatch, iceServers, issuerKeys } = this.options;
     const options = {
       seed: crypto.getRandomValues(new Uint8Array(32)),
       signaling,
       cacheLimitBytes,
       economy: start === 'economy',
-      p2p: this.#p2p,
+      p2p: this.#sharing.sharing !== 'off',
       deliverSignedMismatch: signedMismatch === 'deliver',
       ...(token !== undefined && { token }),
-      ...(uploadLimit !== undefined && { uploadLimit }),
+      ...(this.#uploadLimit !== undefined && { uploadLimit: this.#uploadLimit }),
       ...(iceServers && { iceServers }),
       ...(issuerKeys && { issuerKeys }),
     };
@@ -121,7 +130,7 @@ export class Session {
 
   get mode(): TabswarmMode {
     if (!this.#shares) return 'http';
-    return this.#p2p ? 'p2p' : 'off';
+    return this.#sharing.sharing === 'off' ? 'off' : 'p2p';
   }
 
   /** Whether there is anybody to share with. */
@@ -218,11 +227,37 @@ export class Session {
   }
 
   setP2p(on: boolean): void {
-    if (this.#p2p === on || this.#destroyed) return;
-    this.#p2p = on;
-    if (!this.#engine?.alive) return;
-    this.#engine.setP2p(on);
-    this.#emit('state', { mode: this.mode });
+    this.#isEnabled = on;
+    this.#share();
+  }
+
+  #sharingNow(): SharingDetail {
+    const { policy, uploadLimit } = this.options;
+    const rules = new Map<SharingReason, Sharing>();
+    for (const state of this.#device?.states ?? []) rules.set(state, policy[state]);
+    if (uploadLimit === 0) rules.set('uploadLimit', 'download-only');
+    if (!this.#isEnabled) rules.set('disabled', 'off');
+    return strictest(rules);
+  }
+
+  /** Bytes a second that may be given as things are; undefined: no limit. */
+  get #uploadLimit(): number | undefined {
+    return this.#sharing.sharing === 'full' ? this.options.uploadLimit : 0;
+  }
+
+  /** Shares what the page and its policy want as things are now. */
+  #share(): void {
+    const { mode } = this;
+    const sharing = this.#sharingNow();
+    if (this.#destroyed || isSameSharing(sharing, this.#sharing)) return;
+    this.#sharing = sharing;
+    if (!this.#shares) return;
+    const isOn = sharing.sharing !== 'off';
+    // Who leaves need not take back first what was announced.
+    if (isOn) this.#engine?.setUploadLimit(this.#uploadLimit);
+    this.#engine?.setP2p(isOn);
+    this.#emit('sharing', sharing);
+    if (mode !== this.mode) this.#emit('state', { mode: this.mode });
   }
 
   /** Calls a function when this session ends; the result takes that back. */
@@ -249,8 +284,12 @@ export class Session {
     const engine = this.#engine;
     const report = engine?.report();
     const { originBytes = 0, peerBytes = 0 } = report ?? {};
+    const { mode } = this;
+    const { sharing, reasons }: SharingDetail = mode === 'http' ? { sharing: 'off', reasons: [] } : this.#sharing;
     return {
-      mode: this.mode,
+      mode,
+      sharing,
+      sharingReasons: reasons,
       peerId: this.#peerId,
       viewers: this.#streams?.viewers ?? 0,
       signaling: this.#signaling(report?.serviceConnected ?? false),

@@ -1,6 +1,8 @@
 /** What `Tabswarm.stats()` tells. */
 
-/** `p2p`: segments are shared; `off`: P2P is switched off or waits for consent; `http`: it can't be had here. */
+import type { Sharing, SharingReason } from './sharing.js';
+
+/** `p2p`: segments are shared; `off`: P2P is switched off, by the page or its policy, or waits for consent; `http`: it can't be had here. */
 export type TabswarmMode = 'p2p' | 'http' | 'off';
 
 /** An ICE candidate's type (RFC 8445), or null while it is not known. */
@@ -30,6 +32,10 @@ export interface TabswarmPeer {
 /** Counters since `create`, and what is so now. All zero in mode `http`, where segments don't pass through here. */
 export interface TabswarmStats {
   readonly mode: TabswarmMode;
+  /** What is shared now; `off` in mode `http`, too. */
+  readonly sharing: Sharing;
+  /** Why not everything is shared; empty where it is, and in mode `http`. */
+  readonly sharingReasons: readonly SharingReason[];
   /** This viewer's id for the session, once the service accepted it. */
   readonly peerId: string | null;
   /** Viewers of the open streams, this one included, as the service said last; 0 while it is not known. */

@@ -13,11 +13,18 @@ describe('options', () => {
       start: 'playback',
       cacheLimitBytes: 134_217_728,
       uploadLimit: undefined,
+      policy: { metered: 'download-only', hidden: 'full', lowBattery: 'download-only' },
     });
   });
 
   test('issuers are pinned in either case of their digits', () => {
     expect(resolveOptions({ issuerKeys: [KEY.toUpperCase(), KEY] }).issuerKeys).toEqual([KEY, KEY]);
+  });
+
+  test('a policy changes the rules it names', () => {
+    expect(resolveOptions({ policy: { metered: 'off' } }).policy).toEqual({
+      metered: 'off', hidden: 'full', lowBattery: 'download-only',
+    });
   });
 
   test("a publisher's key makes it signed, in either case of its digits", () => {
@@ -39,6 +46,10 @@ describe('options', () => {
     ['cacheLimitBytes', 'whole number', { cacheLimitBytes: -1 }],
     ['cacheLimitBytes', 'whole number', { cacheLimitBytes: '1 MB' }],
     ['uploadLimit', 'whole number of bytes a second', { uploadLimit: 0.5 }],
+    ['policy', 'an object', { policy: 'off' }],
+    ['policy.metered', "'full', 'download-only', 'off'", { policy: { metered: 'never' } }],
+    ['policy.battery', 'none of this name', { policy: { battery: 'off' } }],
+    ['policy.toString', 'none of this name', { policy: { toString: 'off' } }],
     ['stream', 'not empty', { stream: '' }],
     ['token', 'longer than 4096', { token: 'x'.repeat(4097) }],
     ['segmentKey', 'function', { segmentKey: '/a' }],
