@@ -1,8 +1,12 @@
 // @ts-check
 /** One Chromium for a test file, one browser context (so: one HTTP cache) for each viewer. */
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 import { chromiumPath } from './paths.mjs';
+import { temporaryDir } from './streams.mjs';
 
 /** @typedef {import('playwright-core').Browser} Browser */
 /** @typedef {import('playwright-core').BrowserContext} BrowserContext */
@@ -24,6 +28,34 @@ const FLAGS = [
  */
 export function launchBrowser({ flags = [] } = {}) {
   return chromium.launch({ executablePath: chromiumPath(), args: [...FLAGS, ...flags] });
+}
+
+/**
+ * Starts a Chromium as a person has it: of the tabs in its one window one is in front, the others are hidden and their timers
+ * throttled. Playwright's own browsers have every page count as looked at.
+ * @param {import('node:test').TestContext} t it is gone after the test
+ * @returns {Promise<BrowserContext>} the one context that its tabs are in
+ */
+export async function launchWindow(t) {
+  const flags = FLAGS.filter((flag) => !flag.startsWith('--disable-'));
+  const own = ['--headless', '--no-first-run', '--no-sandbox', '--remote-debugging-port=0', `--user-data-dir=${temporaryDir(t)}`];
+  const chromiumProcess = spawn(chromiumPath(), [...own, ...flags], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const gone = once(chromiumProcess, 'exit');
+  t.after(async () => {
+    chromiumProcess.kill();
+    await gone;
+  });
+  let endpoint;
+  for await (const line of createInterface(chromiumProcess.stderr)) {
+    endpoint = /^DevTools listening on (ws:.*)$/.exec(line)?.[1];
+    if (endpoint) break;
+  }
+  if (!endpoint) throw new Error('Chromium came to its end before it was there');
+  chromiumProcess.stderr.resume();
+  const browser = await chromium.connectOverCDP(endpoint, { noDefaults: true });
+  const [context] = browser.contexts();
+  await context.grantPermissions(['microphone']);
+  return context;
 }
 
 /**

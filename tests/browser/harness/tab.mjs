@@ -33,6 +33,9 @@ export function timeline({ events, stalls }) {
   return `\n${lines.join('\n')}\n`;
 }
 
+/** What every tab on the test page has. */
+const SCRIPTS = ['recorder.js', 'wire-tap.js'];
+
 /** A tab on the test page. */
 export class Tab {
   /** @type {string[]} what the page said went wrong */
@@ -54,7 +57,23 @@ export class Tab {
    * @param {{ name?: string, scripts?: readonly string[], hidden?: boolean }} [options]
    */
   static async open(browser, pageUrl, { name = 'tab', scripts = [], hidden } = {}) {
-    const page = await newPage(browser, ['recorder.js', 'wire-tap.js', ...scripts], { hidden });
+    return Tab.on(await newPage(browser, [...SCRIPTS, ...scripts], { hidden }), pageUrl, name);
+  }
+
+  /**
+   * A tab beside others in a window, see `launchWindow`.
+   * @param {import('playwright-core').BrowserContext} context
+   * @param {string} pageUrl
+   * @param {{ name?: string, scripts?: readonly string[] }} [options]
+   */
+  static async beside(context, pageUrl, { name = 'tab', scripts = [] } = {}) {
+    const page = await context.newPage();
+    for (const script of [...SCRIPTS, ...scripts]) await page.addInitScript({ path: resolve(PAGE_DIR, script) });
+    return Tab.on(page, pageUrl, name);
+  }
+
+  /** @param {Page} page @param {string} pageUrl @param {string} name */
+  static async on(page, pageUrl, name) {
     const tab = new Tab(page, name);
     await page.goto(pageUrl);
     await page.waitForFunction('globalThis.testPlayer !== undefined');
