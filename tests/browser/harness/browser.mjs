@@ -39,7 +39,9 @@ export function launchBrowser({ flags = [] } = {}) {
 export async function launchWindow(t) {
   const flags = FLAGS.filter((flag) => !flag.startsWith('--disable-'));
   const own = ['--headless', '--no-first-run', '--no-sandbox', '--remote-debugging-port=0', `--user-data-dir=${temporaryDir(t)}`];
-  const chromiumProcess = spawn(chromiumPath(), [...own, ...flags], { stdio: ['ignore', 'ignore', 'pipe'] });
+  // A page that is still loading when Playwright connects may keep it waiting without end.
+  const args = [...own, ...flags, 'about:blank'];
+  const chromiumProcess = spawn(chromiumPath(), args, { stdio: ['ignore', 'ignore', 'pipe'] });
   const gone = once(chromiumProcess, 'exit');
   t.after(async () => {
     chromiumProcess.kill();
