@@ -67,6 +67,9 @@ export class Session {
     if (signaling === undefined) return;
     if (!isSupported()) return this.#doWithout(new TabswarmError('unsupported', 'no WebAssembly or WebRTC here'));
     this.#stage = 'starting';
+    this.#device = new DeviceWatch(this.options.policy, () => this.#share());
+    this.#endings.add(() => this.#device?.stop());
+    this.#sharing = this.#sharingNow();
     this.#streams = new Streams(this.#load(signaling), this.options);
   }
 
@@ -96,9 +99,6 @@ export class Session {
   }
 
   #startEngine(module: Module, signaling: string): Engine {
-    this.#device = new DeviceWatch(this.options.policy, () => this.#share());
-    this.#endings.add(() => this.#device?.stop());
-    this.#sharing = this.#sharingNow();
     const { token, cacheLimitBytes, start, signedMismatch, iceServers, issuerKeys } = this.options;
     const options = {
       seed: crypto.getRandomValues(new Uint8Array(32)),
