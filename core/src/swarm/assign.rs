@@ -5,7 +5,7 @@ use crate::{
     units::{GroupIndex, GroupRange},
 };
 
-/// Groups that go to one holder before the next one gets its share.
+/// Groups that go to one holder before the next one gets its share, where others hold them too.
 const SHARE: usize = 4;
 
 /// A link that may be asked for groups of the segment at hand.
@@ -49,6 +49,7 @@ pub(crate) fn assign<F: Fn(GroupIndex) -> bool>(
     let mut rest = missing;
     while let Some(first) = rest.first() {
         let reliable = holders.iter().any(|holder| !holder.snubbed && (holder.holds)(*first));
+        let alone = holders.iter().filter(|holder| (holder.holds)(*first)).nth(1).is_none();
         let best = holders
             .iter_mut()
             .filter(|holder| holder.room > 0 && (holder.holds)(*first) && !(reliable && holder.snubbed))
@@ -57,7 +58,7 @@ pub(crate) fn assign<F: Fn(GroupIndex) -> bool>(
             rest = &rest[1..];
             continue;
         };
-        let run = run_len(rest, holder);
+        let run = run_len(rest, holder, if alone { holder.room } else { holder.room.min(SHARE) });
         let end = GroupIndex::new(first.value() + run as u32);
         let range = GroupRange::new(*first, end).expect("a run has at least one group");
         assigned.push((holder.link, range));
@@ -68,11 +69,11 @@ pub(crate) fn assign<F: Fn(GroupIndex) -> bool>(
     assigned
 }
 
-/// Length of the run of neighbouring groups at the start of `rest` that the holder takes.
-fn run_len<F: Fn(GroupIndex) -> bool>(rest: &[GroupIndex], holder: &Holder<F>) -> usize {
+/// Length of the run of neighbouring groups at the start of `rest` that the holder takes, `most` at most.
+fn run_len<F: Fn(GroupIndex) -> bool>(rest: &[GroupIndex], holder: &Holder<F>, most: usize) -> usize {
     let first = rest[0].value();
     rest.iter()
-        .take(holder.room.min(SHARE))
+        .take(most)
         .enumerate()
         .take_while(|(offset, group)| group.value() == first + *offset as u32 && (holder.holds)(**group))
         .count()
@@ -103,6 +104,15 @@ mod tests {
         };
         assert_eq!(of(1) + of(2), 16);
         assert!(of(1) >= 4 && of(2) >= 4);
+    }
+
+    #[test]
+    fn what_only_one_holds_is_asked_for_in_one_run() {
+        let up_to = |end: u32| move |group: GroupIndex| group.value() < end;
+        let mut holders = [(1, 40), (2, 4)].map(|(link, end)| holder(link, 64, 1, up_to(end)));
+        let assigned = assign(&groups(4..40), &mut holders);
+        let runs: Vec<_> = assigned.iter().map(|(link, range)| (link.value(), range.len())).collect();
+        assert_eq!(runs, [(1, 36)]);
     }
 
     #[test]
