@@ -154,7 +154,7 @@ impl Transfer {
         }
     }
 
-    /// Groups the peer may still be asked for: about half a second of its rate. None until a quarter of them have come, so that
+    /// Groups the peer may still be asked for: about half a second of its rate. None until half of them have come, so that
     /// a quick peer is asked for runs of groups and not for one after each that came.
     pub(crate) fn room(&self, now: Timestamp) -> usize {
         if self.rested_at(now).is_some() {
@@ -163,7 +163,7 @@ impl Transfer {
         let half_second = self.rate_in.at(now).value() as usize / 2 / GROUP_LEN as usize;
         let window = half_second.clamp(START_WINDOW, MAX_WINDOW);
         let room = window.saturating_sub(self.outstanding);
-        if room < window.div_ceil(4) { 0 } else { room }
+        if room < window / 2 { 0 } else { room }
     }
 
     /// Estimated time until a further group from this peer arrives, in microseconds.
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quick_peer_is_asked_for_more_when_a_quarter_of_what_it_was_asked_for_has_come() {
+    fn a_quick_peer_is_asked_for_more_when_half_of_what_it_was_asked_for_has_come() {
         let mut transfer = Transfer::new(NOW);
         assert_eq!(transfer.room(NOW), START_WINDOW);
         let before = transfer.ask(content(), range(0, 500), NOW);
@@ -458,11 +458,11 @@ mod tests {
         }
         assert_eq!(transfer.room(NOW), MAX_WINDOW);
         let request = transfer.ask(content(), range(0, MAX_WINDOW as u32), NOW);
-        for group in 0..16 {
+        for group in 0..MAX_WINDOW as u32 / 2 {
             assert_eq!(transfer.room(NOW), 0, "after {group} groups");
             transfer.answered(request, GroupIndex::new(group), 16384, NOW);
         }
-        assert_eq!(transfer.room(NOW), MAX_WINDOW / 4);
+        assert_eq!(transfer.room(NOW), MAX_WINDOW / 2);
     }
 
     #[test]
