@@ -51,6 +51,8 @@ pub const MAX_STREAMS: usize = 16;
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(2);
 /// [`Start::Playback`] connects this long after the first request if the segment is still incomplete.
 const SLOW_START: Duration = Duration::from_millis(800);
+/// Most bytes of control messages to one peer that are sent as one.
+const MAX_JOINED: usize = 4096;
 /// How long what the player took is remembered.
 const DEMAND_MEMORY: Duration = Duration::from_secs(20);
 /// An event so long after something was due says nothing about peers that were silent meanwhile.
@@ -326,7 +328,26 @@ impl Node {
     }
 
     fn output(&mut self, output: Output) {
-        self.outputs.push_back(output);
+        if let Some(output) = self.unjoined(output) {
+            self.outputs.push_back(output);
+        }
+    }
+
+    /// Adds a control message to what else goes to its link now; anything else comes back. A message costs a packet and a task
+    /// at both ends, however short it is.
+    fn unjoined(&mut self, output: Output) -> Option<Output> {
+        let Output::SendControl { link, payload } = output else { return Some(output) };
+        let waiting = self.outputs.iter_mut().rev().find_map(|waiting| match waiting {
+            Output::SendControl { link: other, payload } if *other == link => Some(payload),
+            _ => None,
+        });
+        match waiting {
+            Some(waiting) if waiting.len() + payload.len() <= MAX_JOINED => {
+                waiting.extend(payload);
+                None
+            }
+            _ => Some(Output::SendControl { link, payload }),
+        }
     }
 
     fn event(&mut self, event: Event) {

@@ -194,3 +194,19 @@ fn a_tab_calls_no_more_peers_than_it_wants() {
     let last = lab.tabs.last().unwrap();
     assert_eq!(last.node.ready_links().count(), 8);
 }
+
+#[test]
+fn what_goes_to_one_peer_at_a_time_is_one_message_up_to_a_limit() {
+    let mut lab = Lab::connected(2);
+    let node = &mut lab.tabs[0].node;
+    for (link, len) in [(1, 10), (2, 10), (1, 20), (1, MAX_JOINED)] {
+        node.output(Output::SendControl { link: LinkId::new(link), payload: vec![0; len] });
+    }
+    let sent: Vec<_> = std::iter::from_fn(|| node.poll_output())
+        .map(|output| match output {
+            Output::SendControl { link, payload } => (link.value(), payload.len()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(sent, [(1, 30), (2, 10), (1, MAX_JOINED)]);
+}
