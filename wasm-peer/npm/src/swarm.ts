@@ -31,6 +31,9 @@ export type TabswarmListener<K extends keyof TabswarmEventMap> =
  * than without.
  */
 export class Tabswarm extends EventTarget {
+  /** What a listener was ever added for: chunks come by the thousand, and an event for nobody costs as much as one. */
+  readonly #heard = new Set<string>();
+
   /** Use {@link Tabswarm.create}. */
   protected constructor() {
     super();
@@ -47,7 +50,7 @@ export class Tabswarm extends EventTarget {
     // The constructor is protected, so that nobody has an instance without a session.
     const swarm = new (this as unknown as new () => T)();
     const session = new Session(resolved, (type, detail) => {
-      swarm.dispatchEvent(new CustomEvent(type, { detail }));
+      if (swarm.#heard.has(type)) swarm.dispatchEvent(new CustomEvent(type, { detail }));
     });
     sessions.set(swarm, session);
     session.start();
@@ -129,6 +132,7 @@ export class Tabswarm extends EventTarget {
     listener: TabswarmListener<K> | null,
     options?: boolean | AddEventListenerOptions,
   ): void {
+    this.#heard.add(type);
     super.addEventListener(type, listener as EventListenerOrEventListenerObject | null, options);
   }
 

@@ -145,6 +145,14 @@ describe('the engine', () => {
     expect(swarm.stats().wasmMemoryBytes).toBeLessThan(32 * 1024 * 1024);
   });
 
+  test('makes no event that nobody listens for', async () => {
+    const swarm = await engine();
+    swarm.addEventListener('segment-loaded', () => undefined);
+    const dispatch = vi.spyOn(swarm, 'dispatchEvent');
+    await swarm.fetch(origin.url('/film/seg.ts'));
+    expect(dispatch.mock.calls.map(([{ type }]) => type)).toEqual(['segment-loaded']);
+  });
+
   test('asks the origin once for what two want at the same time', async () => {
     const swarm = await engine();
     const url = origin.url('/film/seg.ts');
