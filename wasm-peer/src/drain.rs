@@ -3,7 +3,7 @@
 use js_sys::{Array, Uint8Array};
 use tabswarm_core::{
     guard::Violation,
-    id::{FetchId, LinkId, StreamId},
+    id::{FetchId, LinkId, PeerId, StreamId},
     node::{Delivery, Event, FetchError, LinkFailure, Output, Provenance},
     time::Timestamp,
 };
@@ -203,13 +203,15 @@ impl Driver {
     fn show(&mut self, event: Event) {
         match event {
             Event::GroupVerified { fetch, peer: Some(peer), bytes } => {
-                self.hooks.peer_chunk(number(fetch), bytes, &peer.to_string());
+                self.hooks.peer_chunk(number(fetch), bytes, &self.name(peer));
             }
-            Event::GroupSent { peer, bytes } => self.hooks.uploaded(bytes, &peer.to_string()),
+            Event::GroupSent { peer, bytes } => self.hooks.uploaded(bytes, &self.name(peer)),
             Event::PeerConnected { link, peer } => {
+                self.names.insert(peer, JsValue::from(peer.to_string()));
                 self.hooks.peer_connected(link.value() as f64, &peer.to_string());
             }
             Event::PeerClosed { link, peer } => {
+                self.names.remove(&peer);
                 let reason = self.close_reason(link);
                 self.hooks.peer_closed(link.value() as f64, &peer.to_string(), reason);
             }
@@ -228,6 +230,11 @@ impl Driver {
             // The origin's bytes were told as they came.
             _ => {}
         }
+    }
+
+    /// A peer's id as the page's side has it: made once, for a peer gives groups by the thousand.
+    fn name(&self, peer: PeerId) -> JsValue {
+        self.names.get(&peer).cloned().unwrap_or_else(|| JsValue::from(peer.to_string()))
     }
 
     /// What the page's side calls a stream.

@@ -7,12 +7,14 @@
 use std::{collections::VecDeque, time::Duration};
 
 use js_sys::Uint8Array;
+use litemap::LiteMap;
 use tabswarm_core::{
     content::SegmentKey,
-    id::{LinkId, OriginRequestId, StreamId},
+    id::{LinkId, OriginRequestId, PeerId, StreamId},
     node::{Config, FetchRequest, LinkFailure, Node},
     time::Timestamp,
 };
+use wasm_bindgen::JsValue;
 
 use crate::{
     blobs::Blobs,
@@ -52,6 +54,8 @@ pub(crate) struct Driver {
     pub(crate) control: ControlBytes,
     /// Joined streams; the page's side knows them by their place.
     pub(crate) streams: Vec<Option<StreamId>>,
+    /// The ids of the peers that are ready, as texts of JS.
+    pub(crate) names: LiteMap<PeerId, JsValue>,
     /// The link that went last of itself, and why; others were closed here.
     pub(crate) lost: Option<(LinkId, &'static str)>,
     pub(crate) timer: Timer,
@@ -75,6 +79,7 @@ impl Driver {
             service: Service::new(callbacks.clone(), url),
             control: ControlBytes::default(),
             streams: Vec::new(),
+            names: LiteMap::new(),
             lost: None,
             timer: Timer::new(callbacks.of(Kind::Timer, 0)),
             clock,

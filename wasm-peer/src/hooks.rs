@@ -155,9 +155,9 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub(crate) fn failed(this: &Hooks, fetch: f64, code: &str, status: u16);
     #[wasm_bindgen(method, js_name = peerChunk)]
-    pub(crate) fn peer_chunk(this: &Hooks, fetch: f64, bytes: u32, peer: &str);
+    pub(crate) fn peer_chunk(this: &Hooks, fetch: f64, bytes: u32, peer: &JsValue);
     #[wasm_bindgen(method)]
-    pub(crate) fn uploaded(this: &Hooks, bytes: u32, peer: &str);
+    pub(crate) fn uploaded(this: &Hooks, bytes: u32, peer: &JsValue);
     #[wasm_bindgen(method, js_name = peerConnected)]
     pub(crate) fn peer_connected(this: &Hooks, link: f64, peer: &str);
     #[wasm_bindgen(method, js_name = peerClosed)]
