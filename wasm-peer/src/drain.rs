@@ -77,7 +77,7 @@ impl Driver {
             Output::Deliver { fetch, blob, len, status, delivery, provenance } => {
                 // What nobody asked for yet stays where it is: it will be asked for.
                 let stays = delivery == Delivery::Verified && self.hooks.stays(number(fetch));
-                let Some(bytes) = self.blobs.copy(blob, if stays { 0 } else { len }) else {
+                let Some(bytes) = self.blobs.view(blob, if stays { 0 } else { len }) else {
                     return self.hooks.failed(number(fetch), "network", 0);
                 };
                 self.deliver(fetch, &bytes, status, delivery, &provenance);

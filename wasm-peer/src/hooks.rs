@@ -61,9 +61,9 @@ export interface PeerHooks {
   originChunk(fetch: number, bytes: number): void;
   /** A request to the origin is over. */
   originEnd(fetch: number): void;
-  /** A fetch is done. */
   /** A segment is complete and verified: whether it stays in the store, since nobody has asked for it yet. */
   stays(fetch: number): boolean;
+  /** A fetch is done. `bytes` are lent by the store: what is to be changed or given away is copied. */
   delivered(
     fetch: number,
     status: number,

@@ -345,7 +345,8 @@ export class Engine implements Carrier {
         this.throughput.add(load.transfer);
         if (!verified) this.#rememberUnverified(fetch, load.request);
         const buffer = bytes as Uint8Array<ArrayBuffer>;
-        const delivered: Delivered = { kind: 'delivered', status, bytes: buffer, verified, originBytes, peerBytes, peers, tookMs };
+        const from = { originBytes, peerBytes, peers, tookMs };
+        const delivered: Delivered = { kind: 'delivered', status, bytes: buffer, isLent: true, verified, ...from };
         queue(() => {
           const { isAhead } = load;
           load.finish(delivered);

@@ -24,6 +24,8 @@ export interface Delivered {
   readonly kind: 'delivered';
   readonly status: number;
   readonly bytes: Uint8Array<ArrayBuffer>;
+  /** The bytes are the store's: what is to be changed or given away is copied. */
+  readonly isLent: boolean;
   readonly verified: boolean;
   readonly originBytes: number;
   readonly peerBytes: number;
@@ -160,7 +162,7 @@ export class Load {
       transfer.received(bytes.length, performance.now());
       const tookMs = performance.now() - this.#startedMs;
       const { status } = response;
-      this.finish({ kind: 'delivered', status, bytes, verified: false, originBytes: bytes.length, peerBytes: 0, peers: [], tookMs });
+      this.finish({ kind: 'delivered', status, bytes, isLent: false, verified: false, originBytes: bytes.length, peerBytes: 0, peers: [], tookMs });
     } catch {
       this.finish({ kind: 'failed', code: 'network', status: 0 });
     } finally {
