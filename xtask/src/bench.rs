@@ -9,6 +9,7 @@ use crate::module_sizes;
 use crate::offload;
 use crate::process::{cargo, heading, run as run_command};
 use crate::setup;
+use crate::transfer;
 
 /// Arguments of `bench`.
 #[derive(ClapArgs)]
@@ -27,15 +28,18 @@ enum Bench {
     Offload(offload::Args),
     /// Bytes a tab downloads, gzipped, against their budgets.
     Size,
+    /// Verified content from one tab to another, beside a bare data channel.
+    Transfer(transfer::Args),
 }
 
-const BENCHES: [(&str, &str); 3] = [
+const BENCHES: [(&str, &str); 4] = [
     (
         "crowd",
         "origin copies of a live stream by the size of its crowd, simulated (SIZES=10,100,1000 SEED=1)",
     ),
     ("offload", "tabswarm beside plain hls.js and p2p-media-loader, in real tabs (--quick, --full)"),
     ("size", "bytes a tab downloads, gzipped, against their budgets"),
+    ("transfer", "verified content from one tab to another, beside a bare data channel (--rounds N)"),
 ];
 
 /// Runs one bench.
@@ -57,5 +61,6 @@ pub(crate) fn run(layout: &Layout, args: &Args) -> Result<()> {
             heading("module sizes");
             module_sizes::check(layout)
         }
+        Bench::Transfer(args) => transfer::run(layout, args),
     }
 }

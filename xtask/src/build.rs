@@ -31,7 +31,10 @@ pub(crate) fn binaries(layout: &Layout) -> Result<()> {
     run(cargo(layout).arg("build").args(BINARIES))
 }
 
-/// Builds the release binaries that are measured.
-pub(crate) fn release_binaries(layout: &Layout) -> Result<()> {
+/// Builds what is measured in tabs: the npm package, and the binaries for release.
+pub(crate) fn measured(layout: &Layout) -> Result<()> {
+    setup::for_build(layout)?;
+    package(layout)?;
+    heading("native binaries");
     run(cargo(layout).args(["build", "--release"]).args(BINARIES))
 }

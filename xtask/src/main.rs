@@ -14,6 +14,7 @@ mod report;
 mod service;
 mod setup;
 mod test;
+mod transfer;
 mod wasm;
 
 use std::process::ExitCode;

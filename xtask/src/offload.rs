@@ -35,10 +35,7 @@ pub(crate) struct Args {
 pub(crate) fn run(layout: &Layout, args: &Args) -> Result<()> {
     let browser = setup::browser(layout)?;
     let ffmpeg = setup::ffmpeg(layout)?;
-    setup::for_build(layout)?;
-    build::package(layout)?;
-    heading("native binaries");
-    build::release_binaries(layout)?;
+    build::measured(layout)?;
     heading("offload");
     let mut script = command(layout, "node");
     script.arg(layout.at("tests/offload/offload.mjs")).arg("--dir").arg(layout.target("bench/offload"));

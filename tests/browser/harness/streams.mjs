@@ -71,16 +71,17 @@ export function byteRangeSample(dir) {
 }
 
 /**
- * Writes a playlist of `count` files of 1 MB that no compression or repetition helps with, the same on every run.
+ * Writes a playlist of `count` files of one size that no compression or repetition helps with, the same on every run.
  * @param {string} dir
  * @param {number} count
+ * @param {number} [bytes] of each file
  */
-export function bulkStream(dir, count) {
+export function bulkStream(dir, count, bytes = 1_000_000) {
   mkdirSync(dir, { recursive: true });
   const key = createHash('sha256').update('tabswarm browser tests').digest();
   const cipher = createCipheriv('aes-256-ctr', key, Buffer.alloc(16));
   const names = Array.from({ length: count }, (_, i) => `bulk-${String(i).padStart(3, '0')}.ts`);
-  for (const name of names) writeFileSync(join(dir, name), cipher.update(Buffer.alloc(1_000_000)));
+  for (const name of names) writeFileSync(join(dir, name), cipher.update(Buffer.alloc(bytes)));
   const entries = names.flatMap((name) => ['#EXTINF:2,', name]);
   const head = ['#EXTM3U', '#EXT-X-VERSION:3', '#EXT-X-TARGETDURATION:2', '#EXT-X-PLAYLIST-TYPE:VOD'];
   writeFileSync(join(dir, 'playlist.m3u8'), [...head, ...entries, '#EXT-X-ENDLIST', ''].join('\n'));
