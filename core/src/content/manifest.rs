@@ -158,6 +158,11 @@ impl SegmentEntry {
         self.root
     }
 
+    /// Where its group list starts in its track's sidecar.
+    pub fn list_offset(&self) -> u64 {
+        self.list_offset
+    }
+
     /// The bytes of its track's sidecar that are its group list; `None` for a segment of a single group, which has none.
     pub fn list_range(&self) -> Option<ByteRange> {
         let end = self.list_offset.checked_add(32 * u64::from(self.len.list_values()))?;

@@ -190,6 +190,7 @@ impl Node {
                     fetch.whole = None;
                 }
                 self.store.touch(&content);
+                self.move_head(fetch, &content);
                 return;
             }
             Some(_) => {}
@@ -198,6 +199,7 @@ impl Node {
                 self.open_blob(fetch, Some(len.bytes()));
             }
         }
+        self.move_head(fetch, &content);
         if fetch.origin.is_some() {
             self.tell_origin_coming(fetch);
         }

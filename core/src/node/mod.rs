@@ -21,6 +21,7 @@ mod refresh;
 mod roots;
 mod service;
 mod uploads;
+mod worth;
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -352,13 +353,6 @@ impl Node {
 
     fn event(&mut self, event: Event) {
         self.output(Output::Event(event));
-    }
-
-    fn evict(&mut self) {
-        while let Some(evicted) = self.store.evict() {
-            self.output(Output::Drop { blob: evicted.blob });
-            self.announce_lost(evicted.content);
-        }
     }
 }
 

@@ -54,6 +54,8 @@ pub(super) struct StreamState {
     pub(super) population: Option<u32>,
     pub(super) manifest: ManifestState,
     pub(super) refresh: Refresh,
+    /// Where the segment lies that was fetched last, by track.
+    pub(super) heads: LiteMap<u16, u64>,
     /// What the service said, and when it said it or was asked.
     attested: LiteMap<SegmentId, (Timestamp, Attestation)>,
 }
@@ -68,6 +70,7 @@ impl StreamState {
             population: None,
             manifest: ManifestState::Pending,
             refresh: Refresh::default(),
+            heads: LiteMap::new(),
             attested: LiteMap::new(),
         }
     }

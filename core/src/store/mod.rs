@@ -1,6 +1,9 @@
 //! The index of what this peer holds: blobs, group lists, held groups. It owns no bytes.
 //!
-//! Bounded by bytes: the segment that was used longest ago goes first, one that is being fetched stays.
+//! Bounded by bytes: what is worth least goes first, and of what is worth the same the segment that was used longest ago. One
+//! that is being fetched stays.
+
+use std::cmp::Reverse;
 
 use litemap::LiteMap;
 
@@ -11,6 +14,29 @@ use crate::{
 
 /// Most segments in the index, whatever their length.
 const MAX_STORED: usize = 4096;
+
+/// So many segments that were used last count as near where nothing is known of their places.
+const RECENT: u64 = 8;
+
+/// Where a segment lies in its stream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// Its track.
+    pub track: u16,
+    /// Bytes of the track before it, in whole groups.
+    pub at: u64,
+}
+
+/// What keeping a segment is worth; the lowest goes first.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Worth {
+    /// It lies close to what is played: it will be wanted soon, or was a moment ago.
+    pub near: bool,
+    /// Neighbours that hold all of it.
+    pub holders: Reverse<usize>,
+    /// Bytes between it and what was fetched last of its track.
+    pub distance: Reverse<u64>,
+}
 
 /// A segment in the index.
 #[derive(Clone, Debug)]
@@ -25,18 +51,9 @@ pub struct Stored {
     pub stream: StreamId,
     /// A fetch works on it: it can't be evicted.
     pub pinned: bool,
+    /// Where it lies in its stream, as far as a manifest says.
+    pub place: Option<Place>,
     used: u64,
-}
-
-/// What was evicted.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Evicted {
-    /// The segment.
-    pub content: ContentId,
-    /// Its bytes.
-    pub blob: BlobHandle,
-    /// Its stream.
-    pub stream: StreamId,
 }
 
 /// The bounded index.
@@ -52,6 +69,11 @@ impl Index {
     /// An index of at most `limit` bytes of segments.
     pub fn new(limit: u64) -> Self {
         Self { bytes: 0, limit, segments: LiteMap::new(), uses: 0 }
+    }
+
+    /// Most bytes of segments.
+    pub fn limit(&self) -> u64 {
+        self.limit
     }
 
     /// Bytes of all indexed segments.
@@ -86,6 +108,7 @@ impl Index {
             list,
             stream,
             pinned: true,
+            place: None,
             used: self.uses,
         })
     }
@@ -105,18 +128,18 @@ impl Index {
         Some(stored)
     }
 
-    /// Removes the segment that was used longest ago while the index is over its limit.
-    pub fn evict(&mut self) -> Option<Evicted> {
+    /// Whether a segment is one of the last that were used.
+    pub fn is_recent(&self, stored: &Stored) -> bool {
+        stored.used + RECENT > self.uses
+    }
+
+    /// The segment to go next while the index is over its limit.
+    pub fn surplus(&self, worth: impl Fn(&ContentId, &Stored) -> Worth) -> Option<ContentId> {
         if self.bytes <= self.limit && self.segments.len() <= MAX_STORED {
             return None;
         }
-        let (content, _) = self
-            .segments
-            .iter()
-            .filter(|(_, stored)| !stored.pinned)
-            .min_by_key(|(_, stored)| stored.used)?;
-        let content = *content;
-        let stored = self.remove(&content)?;
-        Some(Evicted { content, blob: stored.blob, stream: stored.stream })
+        let loose = self.segments.iter().filter(|(_, stored)| !stored.pinned);
+        let least = loose.min_by_key(|(content, stored)| (worth(content, stored), stored.used));
+        least.map(|(content, _)| *content)
     }
 }

@@ -78,7 +78,7 @@ pub(super) fn manifest() -> Manifest {
         )
     };
     let track = Track::new("index.m3u8", "index.m3u8.groups").unwrap();
-    Manifest::new(STREAM_NAME, EPOCH, vec![track], (0..4).map(entry).collect()).unwrap()
+    Manifest::new(STREAM_NAME, EPOCH, vec![track], (0..8).map(entry).collect()).unwrap()
 }
 
 pub(super) fn stream(roots: Roots) -> Stream {

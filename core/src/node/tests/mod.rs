@@ -4,6 +4,7 @@ mod choking;
 mod crowded;
 mod hostile;
 mod introductions;
+mod keeping;
 mod lab;
 mod links;
 mod origin;
