@@ -58,9 +58,23 @@ impl Node {
         }
     }
 
+    /// All of a segment is held.
+    pub(super) fn announce_all_of(&mut self, stream: StreamId, content: ContentId, now: Timestamp) {
+        if self.p2p {
+            self.announcements.pending(stream, content, now);
+        }
+    }
+
     /// Groups are on their way here. Told at once: a neighbour may be about to ask the origin for them too.
     pub(super) fn announce_coming(&mut self, stream: StreamId, content: ContentId, groups: GroupRange) {
         self.announce(stream, &[HaveEntry { content, held: Held::Coming(BoundedVec::first_of([groups])) }]);
+    }
+
+    /// A segment is gone from one place; if it is in no other, neighbours hear of it.
+    pub(super) fn announce_gone(&mut self, content: ContentId) {
+        if self.store.get(&content).is_none() && self.disk.index.get(&content).is_none() {
+            self.announce_lost(content);
+        }
     }
 
     /// A segment is gone.
@@ -145,6 +159,13 @@ impl Node {
                     content: *content,
                     held: Held::Coming(BoundedVec::first_of([groups])),
                 }));
+            }
+        }
+        for (content, kept) in self.disk.index.iter() {
+            let told = self.store.get(content).is_some_and(|stored| stored.held.is_full());
+            if self.streams.contains_key(&kept.stream) && wanted(content) && !told {
+                let entry = HaveEntry { content: *content, held: Held::All };
+                by_stream.entry(kept.stream).or_default().push(entry);
             }
         }
         for (stream, entries) in by_stream {

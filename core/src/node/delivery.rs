@@ -30,6 +30,7 @@ impl Node {
         {
             let len = self.store.get(&content).map_or(0, |stored| stored.list.len().bytes());
             self.store.touch(&content);
+            self.want_persisted(content);
             self.deliver(fetch, len, Delivery::Verified, now);
             return true;
         }
@@ -104,6 +105,7 @@ impl Node {
             let provenance = Provenance {
                 origin_bytes: fetch.origin_bytes,
                 peer_bytes: fetch.peer_bytes,
+                disk_bytes: fetch.disk_bytes,
                 peers: fetch.peers.clone(),
                 took: fetch.took(now),
             };

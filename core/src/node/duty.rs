@@ -101,6 +101,9 @@ impl Node {
         if self.is_held(fetch) || fetch.waiters.is_empty() {
             return Due::NotNeeded;
         }
+        if let Phase::Restoring { until, .. } = fetch.phase {
+            return Due::At(until);
+        }
         if let Some(stalls) = self.twin_stalls_at(fetch).filter(|at| now < *at) {
             return Due::At(stalls);
         }
@@ -287,7 +290,7 @@ impl Node {
         let groups = match &fetch.phase {
             Phase::Listing { len, .. } => len.groups(),
             Phase::Trading { content } => self.store.get(content)?.held.groups(),
-            Phase::Resolving | Phase::Rootless => return None,
+            Phase::Resolving | Phase::Restoring { .. } | Phase::Rootless => return None,
         };
         GroupRange::new(GroupIndex::new(0), GroupIndex::new(groups))
     }

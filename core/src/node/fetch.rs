@@ -24,6 +24,8 @@ pub(super) enum Phase {
     Resolving,
     /// The root is known, the group list is being asked for.
     Listing { content: ContentId, len: SegmentLen, ask: ListAsk },
+    /// It is being read from disk; other ways are tried then.
+    Restoring { content: ContentId, until: Timestamp },
     /// The group list is known: groups are checked as they come.
     Trading { content: ContentId },
     /// There is no root: HTTP only.
@@ -86,6 +88,7 @@ pub(super) struct Fetch {
     pub(super) contradicted: bool,
     pub(super) origin_bytes: u64,
     pub(super) peer_bytes: u64,
+    pub(super) disk_bytes: u64,
     pub(super) peers: Vec<PeerId>,
     /// Groups that were asked of a peer and have not come.
     pub(super) asked: LiteMap<GroupIndex, LinkId>,
@@ -112,6 +115,7 @@ impl Fetch {
             contradicted: false,
             deadline,
             digests: LiteMap::new(),
+            disk_bytes: 0,
             key: request.key,
             list_values: Vec::new(),
             no_range: false,
@@ -143,7 +147,9 @@ impl Fetch {
     /// The address, once it is known.
     pub(super) fn content(&self) -> Option<ContentId> {
         match &self.phase {
-            Phase::Listing { content, .. } | Phase::Trading { content } => Some(*content),
+            Phase::Listing { content, .. }
+            | Phase::Restoring { content, .. }
+            | Phase::Trading { content } => Some(*content),
             Phase::Resolving | Phase::Rootless => None,
         }
     }

@@ -155,13 +155,19 @@ impl Node {
             return;
         }
         match self.root_of(fetch.stream, &fetch.key, fetch.segment, now) {
-            RootAnswer::List(list) => self.start_trading(fetch, list, now),
+            RootAnswer::List(list) => {
+                let absent = self.store.get(&list.root()).is_none();
+                if !absent || !self.restore(fetch, list.root(), list.len(), now) {
+                    self.start_trading(fetch, list, now);
+                }
+            }
             RootAnswer::None => fetch.phase = Phase::Rootless,
             RootAnswer::Pending => {}
             RootAnswer::Root { content, len } => {
                 let stored = self.store.get(&content).map(|stored| stored.list.clone());
                 match stored {
                     Some(list) => self.start_trading(fetch, list, now),
+                    None if self.restore(fetch, content, len, now) => {}
                     None => {
                         fetch.progress = now;
                         fetch.phase = Phase::Listing { content, len, ask: ListAsk::Nobody };
@@ -300,7 +306,9 @@ impl Node {
                 let missing = stored.held.groups() - stored.held.len();
                 (u64::from(missing) * u64::from(crate::content::GROUP_LEN)).min(stored.list.len().bytes())
             }),
-            Phase::Resolving | Phase::Rootless => fetch.key.range().map_or(0, |range| range.len()),
+            Phase::Resolving | Phase::Restoring { .. } | Phase::Rootless => {
+                fetch.key.range().map_or(0, |range| range.len())
+            }
         }
     }
 

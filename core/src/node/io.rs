@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::{
     content::SegmentKey,
-    id::{BlobHandle, FetchId, LinkId, OriginRequestId, PeerId, StreamId},
+    id::{BlobHandle, ContentId, FetchId, LinkId, OriginRequestId, PeerId, StreamId},
     identity::{Candidate, Description, PublicKey},
     time::Timestamp,
     units::{ByteRange, BytesPerSec},
@@ -23,6 +23,8 @@ pub struct Config {
     pub token: Option<String>,
     /// Most bytes of verified segments that are kept. Default 128 MiB.
     pub cache_limit: u64,
+    /// Most bytes of verified segments that are kept on disk; 0: none. Default 0.
+    pub disk_limit: u64,
     /// Most bytes of segments a second that are given to peers, all together; 0: none, and nothing is announced. Default: no
     /// limit.
     pub upload_limit: Option<BytesPerSec>,
@@ -44,6 +46,7 @@ impl Config {
             issuers: Vec::new(),
             token: None,
             cache_limit: 128 << 20,
+            disk_limit: 0,
             upload_limit: None,
             start: Start::Playback,
             service: true,
@@ -154,6 +157,17 @@ pub enum FetchError {
     Status(u16),
 }
 
+/// What became of an [`Output::Persist`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Persisted {
+    /// Not written, for a reason that may pass.
+    Failed,
+    /// Not written: there is no room.
+    Full,
+    /// On disk.
+    Kept,
+}
+
 /// What is known of delivered bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Delivery {
@@ -170,6 +184,8 @@ pub struct Provenance {
     pub origin_bytes: u64,
     /// Bytes from peers.
     pub peer_bytes: u64,
+    /// Bytes read from disk.
+    pub disk_bytes: u64,
     /// The peers that gave some.
     pub peers: Vec<PeerId>,
     /// From the request to the delivery.
@@ -255,6 +271,34 @@ pub enum Output {
     Drop {
         /// The blob.
         blob: BlobHandle,
+    },
+    /// Writes a blob to disk, when the page has nothing better to do, and calls `handle_persisted`. The blob may be dropped before
+    /// that: its bytes must be written all the same.
+    Persist {
+        /// Its address.
+        content: ContentId,
+        /// Its stream.
+        stream: StreamId,
+        /// The blob.
+        blob: BlobHandle,
+        /// Its length.
+        len: u64,
+    },
+    /// Makes a blob of what is on disk: its bytes go to `handle_blob` in order.
+    Load {
+        /// The blob to make.
+        blob: BlobHandle,
+        /// What is to be read.
+        content: ContentId,
+        /// Its stream.
+        stream: StreamId,
+    },
+    /// Removes a segment from disk.
+    Forget {
+        /// What is to be removed.
+        content: ContentId,
+        /// Its stream.
+        stream: StreamId,
     },
     /// Fetches from the origin. The body goes to `handle_origin_bytes` as it comes.
     OriginFetch {
@@ -389,6 +433,8 @@ pub enum Event {
 pub struct Stats {
     /// Groups that failed verification, from peers or the origin.
     pub bad_groups: u64,
+    /// Segment bytes read from disk that were as they should be.
+    pub disk_bytes: u64,
     /// Groups that came and were already held.
     pub duplicate_groups: u64,
     /// Segment bytes from the origin.

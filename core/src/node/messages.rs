@@ -2,6 +2,7 @@
 
 use super::{
     Node,
+    disk::Reader,
     io::{Event, Output},
 };
 use crate::{
@@ -67,7 +68,10 @@ impl Node {
             LinkMessage::Have(have) => self.handle_have(link, &have, now),
             LinkMessage::Lost(contents) => self.forget_claims(link, &contents),
             LinkMessage::Request(request) => self.handle_request(link, &request, now),
-            LinkMessage::Cancel(request) => state.transfer.drop_uploads(request),
+            LinkMessage::Cancel(request) => {
+                state.transfer.drop_uploads(request);
+                self.stop_reading(link, request);
+            }
             LinkMessage::Reject(request, reason) => {
                 let refused = match reason {
                     RejectReason::Busy(serves) => state.transfer.choked(request, serves, now),
@@ -105,8 +109,12 @@ impl Node {
         }
     }
 
-    fn send_list(&mut self, link: LinkId, content: &ContentId, now: Timestamp) {
+    pub(super) fn send_list(&mut self, link: LinkId, content: &ContentId, now: Timestamp) {
         let may_upload = self.may_upload();
+        let absent = self.store.get(content).is_none() && may_upload;
+        if absent && self.read_for(Reader::List(link, *content), content, now) {
+            return;
+        }
         let Some(state) = self.links.get_mut(&link) else { return };
         // Who gives nothing is not to be made to give lists either.
         let stored = self.store.get(content).filter(|_| may_upload);

@@ -6,6 +6,7 @@
 
 mod announce;
 mod delivery;
+mod disk;
 mod duty;
 mod fetch;
 mod fetching;
@@ -26,8 +27,8 @@ mod worth;
 use std::{collections::VecDeque, time::Duration};
 
 use self::{
-    announce::Announcements, fetch::Fetch, links::Link, origins::OriginUse, pace::Pace, random::Random,
-    roots::StreamState, service::Service, uploads::Uploads,
+    announce::Announcements, disk::DiskState, fetch::Fetch, links::Link, origins::OriginUse, pace::Pace,
+    random::Random, roots::StreamState, service::Service, uploads::Uploads,
 };
 pub use crate::swarm::BULK_LOW;
 use crate::{
@@ -42,7 +43,7 @@ use crate::{
 };
 pub use io::{
     Channel, Config, Delivery, Event, FetchError, FetchRequest, LinkFailure, LinkInfo, OriginHead, Output,
-    Provenance, Roots, SdpKind, Start, Stats, Stream,
+    Persisted, Provenance, Roots, SdpKind, Start, Stats, Stream,
 };
 use litemap::LiteMap;
 
@@ -68,6 +69,7 @@ pub struct Node {
     config: Config,
     /// Bytes of segments that were delivered lately.
     demand: Rate,
+    disk: DiskState,
     /// When something is due next; an event much later says that nothing ran meanwhile.
     due: Option<Timestamp>,
     /// Keys whose origin contradicted their root: HTTP only from then on.
@@ -107,6 +109,7 @@ impl Node {
             bans: Bans::default(),
             budget: DialBudget::new(now),
             demand: Rate::over(DEMAND_MEMORY, now),
+            disk: DiskState::new(config.disk_limit),
             distrusted: VecDeque::new(),
             fetches: LiteMap::new(),
             first_fetch: None,
@@ -267,9 +270,11 @@ impl Node {
         self.drive_discovery(now);
         self.drive_links(now);
         self.drive_dials(now);
+        self.expire_loads(now);
         self.drive_fetches(now);
         self.drive_announcements(now);
         self.drive_uploads(now);
+        self.drive_disk(now);
         self.evict();
         self.due = self.next_timeout(now);
     }
@@ -283,6 +288,7 @@ impl Node {
             self.uploads_timeout(now),
             self.fetches_timeout(),
             self.refresh_timeout(),
+            self.disk.timeout(),
             self.announcements.due(),
             self.discovery_timeout(),
         ]

@@ -259,7 +259,7 @@ impl Node {
         match &fetch.phase {
             Phase::Listing { len, .. } => Some(len.bytes()),
             Phase::Trading { content } => self.store.get(content).map(|stored| stored.list.len().bytes()),
-            Phase::Resolving | Phase::Rootless => None,
+            Phase::Resolving | Phase::Restoring { .. } | Phase::Rootless => None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::{
     Node,
+    disk::Reader,
     io::{Event, Output},
     links::Link,
 };
@@ -104,7 +105,10 @@ impl Node {
     pub(super) fn handle_request(&mut self, link: LinkId, request: &Request, now: Timestamp) {
         let stored = self.store.get(&request.content).filter(|_| self.may_upload());
         let Some(stored) = stored else {
-            self.reject(link, request, RejectReason::NotHeld);
+            let reader = Reader::Request(link, request.clone());
+            if !self.may_upload() || !self.read_for(reader, &request.content, now) {
+                self.reject(link, request, RejectReason::NotHeld);
+            }
             return;
         };
         let content = request.content;

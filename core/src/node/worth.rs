@@ -6,7 +6,7 @@ use super::{Node, fetch::Fetch, io::Output, roots::ManifestState};
 use crate::{
     content::{GROUP_LEN, SegmentKey},
     id::{ContentId, StreamId},
-    store::{Place, Stored, Worth},
+    store::{Kept, Place, Stored, Worth},
 };
 
 /// Bytes of a group's value in a sidecar.
@@ -20,17 +20,24 @@ impl Node {
         while let Some(content) = self.store.surplus(|content, stored| self.worth(content, stored)) {
             let Some(stored) = self.store.remove(&content) else { return };
             self.output(Output::Drop { blob: stored.blob });
-            self.announce_lost(content);
+            self.announce_gone(content);
         }
     }
 
     fn worth(&self, content: &ContentId, stored: &Stored) -> Worth {
-        let joined = self.streams.contains_key(&stored.stream);
         let distance = stored.place.and_then(|place| self.distance(&stored.stream, place));
-        let near = match distance {
-            Some(distance) => distance < self.store.limit() / NEAR,
-            None => joined && self.store.is_recent(stored),
-        };
+        let close = distance.is_some_and(|distance| distance < self.store.limit() / NEAR);
+        self.worth_at(content, distance, close || self.store.is_recent(stored))
+    }
+
+    /// As for what is in memory.
+    pub(super) fn disk_worth(&self, content: &ContentId, kept: &Kept) -> Worth {
+        let distance = kept.place.and_then(|place| self.distance(&kept.stream, place));
+        let close = distance.is_some_and(|distance| distance < self.disk.index.limit() / NEAR);
+        self.worth_at(content, distance, close || self.streams.contains_key(&kept.stream))
+    }
+
+    fn worth_at(&self, content: &ContentId, distance: Option<u64>, near: bool) -> Worth {
         let holders = self.claims_on(*content).filter(|(_, claim)| claim.holds_all()).count();
         Worth { near, holders: Reverse(holders), distance: Reverse(distance.unwrap_or(u64::MAX)) }
     }

@@ -3,6 +3,8 @@
 //! Bounded by bytes: what is worth least goes first, and of what is worth the same the segment that was used longest ago. One
 //! that is being fetched stays.
 
+mod disk;
+
 use std::cmp::Reverse;
 
 use litemap::LiteMap;
@@ -12,11 +14,13 @@ use crate::{
     id::{BlobHandle, ContentId, StreamId},
 };
 
-/// Most segments in the index, whatever their length.
-const MAX_STORED: usize = 4096;
+pub use disk::{Disk, Kept};
 
-/// So many segments that were used last count as near where nothing is known of their places.
-const RECENT: u64 = 8;
+/// Most segments in an index, whatever their length.
+pub(crate) const MAX_STORED: usize = 4096;
+
+/// What was used in the last so many uses is about to be used again.
+const RECENT: u64 = 4;
 
 /// Where a segment lies in its stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -26,20 +26,20 @@ fn gone(lab: &Lab, count: u32) -> Vec<u32> {
 
 #[test]
 fn what_a_neighbour_holds_too_goes_first() {
-    let mut lab = small(3);
-    [0, 1, 2].into_iter().for_each(|number| lab.hold(0, number));
+    let mut lab = small(5);
+    (0..5).for_each(|number| lab.hold(0, number));
     lab.claim(1, 0, 1, Held::All);
-    lab.hold(0, 3);
-    assert_eq!(gone(&lab, 4), [1]);
+    lab.hold(0, 5);
+    assert_eq!(gone(&lab, 6), [1]);
 }
 
 #[test]
 fn of_what_is_equally_rare_the_farthest_goes_first() {
-    let mut lab = small(3);
-    // The nearest to where playback is now was used longest ago.
-    [2, 0, 1].into_iter().for_each(|number| lab.hold(0, number));
-    lab.hold(0, 3);
-    assert_eq!(gone(&lab, 4), [0]);
+    let mut lab = small(5);
+    [3, 2, 0, 1, 4].into_iter().for_each(|number| lab.hold(0, number));
+    lab.hold(0, 5);
+    // Longest ago was 3.
+    assert_eq!(gone(&lab, 6), [0]);
 }
 
 #[test]

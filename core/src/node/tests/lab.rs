@@ -265,6 +265,10 @@ impl Lab {
                 }
                 Output::Open { blob, .. } => assert!(blobs.insert(blob, Vec::new()).is_none()),
                 Output::Drop { blob } => assert!(blobs.remove(&blob).is_some()),
+                Output::Load { blob, .. } => {
+                    assert!(blobs.insert(blob, Vec::new()).is_none());
+                    self.queue.push_back((tab, output));
+                }
                 // What is read later has to be read now: the blob may change.
                 Output::SendGroup { link, header, blob, range } => {
                     let bytes = &blobs[&blob][range.start() as usize..range.end() as usize];
@@ -342,6 +346,23 @@ impl Lab {
         self.answer(tab, asked, 200, &segment(number));
         self.advance(Duration::from_millis(100));
         assert_eq!(self.tabs[tab].delivered.len(), before + 1);
+    }
+
+    /// The disk brings these bytes for a blob.
+    pub(super) fn read(&mut self, tab: usize, blob: BlobHandle, bytes: &[u8]) {
+        if let Some(kept) = self.tabs[tab].blobs.get_mut(&blob) {
+            *kept = bytes.to_vec();
+        }
+        for piece in bytes.chunks(10_000) {
+            self.call(tab, &[], |node, now| node.handle_blob(blob, Some(piece), now));
+        }
+        self.call(tab, &[], |node, now| node.handle_blob(blob, None, now));
+        self.settle();
+    }
+
+    /// Whether a tab keeps a blob.
+    pub(super) fn has_blob(&self, tab: usize, blob: BlobHandle) -> bool {
+        self.tabs[tab].blobs.contains_key(&blob)
     }
 
     /// Gives the group list to whoever asked the sidecar.

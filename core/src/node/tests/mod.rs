@@ -2,6 +2,7 @@
 
 mod choking;
 mod crowded;
+mod disk;
 mod hostile;
 mod introductions;
 mod keeping;
