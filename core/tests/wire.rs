@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
 use tabswarm_core::{
     bounded::{BoundedString, BoundedVec},
-    content::{Attestation, ChainingValue, GROUP_LEN, SegmentKey, SegmentLen},
+    content::{Attestation, BlockList, ChainingValue, GROUP_LEN, SegmentKey, SegmentLen, SignedBlockList},
     id::{ContentId, NetworkGroup, NetworkId, Nonce, PeerId, RequestId, SegmentId, SessionId, StreamId},
     identity::{
         Candidate, Certificate, Fingerprint, Identity, Introduction, IntroductionBody, LinkHello, Rights,
@@ -220,6 +220,10 @@ fn welcome() -> Welcome {
     }
 }
 
+fn blocked() -> SignedBlockList {
+    BlockList::sign(&issuer(), NOW, BoundedVec::first_of([CONTENT]))
+}
+
 fn service_messages() -> Vec<(&'static str, Vec<ServiceMessage>)> {
     let segment = SegmentId::from_bytes([5; 32]);
     let failures = [AttestFailure::NotServed, AttestFailure::Origin, AttestFailure::Refused];
@@ -250,6 +254,7 @@ fn service_messages() -> Vec<(&'static str, Vec<ServiceMessage>)> {
             goaways.map(|reason| ServiceMessage::Goaway { reason, retry_after_secs: 600 }).to_vec(),
         ),
         ("service_unreachable", vec![ServiceMessage::Unreachable(PEER)]),
+        ("service_blocked", vec![ServiceMessage::Blocked(Box::new(blocked()))]),
     ]
 }
 

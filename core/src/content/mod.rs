@@ -5,6 +5,7 @@
 //! here keeps them.
 
 mod attestation;
+mod blocks;
 mod group;
 mod hasher;
 mod key;
@@ -14,6 +15,7 @@ mod manifest_file;
 mod set;
 
 pub use attestation::{ATTESTATION_LIFETIME, Attestation, MAX_ATTESTATION_LEN, SignedAttestation};
+pub use blocks::{BlockList, MAX_BLOCK_LIST_LEN, MAX_BLOCKED, SignedBlockList};
 pub use group::{ChainingValue, GROUP_LEN, MAX_SEGMENT_LEN, SegmentLen};
 pub use hasher::{GroupDigest, ListHasher, SegmentHasher};
 pub use key::{MAX_PATH_LEN, PathError, SegmentKey, relative_path};

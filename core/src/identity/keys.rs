@@ -12,6 +12,8 @@ use crate::id::{parse_hex, write_hex};
 pub mod domain {
     /// A statement of an issuer about a segment's root.
     pub const ATTESTATION: &[u8] = b"tabswarm attestation v1";
+    /// A list of what is blocked.
+    pub const BLOCK_LIST: &[u8] = b"tabswarm block list v1";
     /// A certificate.
     pub const CERTIFICATE: &[u8] = b"tabswarm certificate v1";
     /// An introduction.

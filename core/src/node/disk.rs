@@ -95,6 +95,9 @@ impl Node {
     /// forgotten at once.
     pub fn handle_restored(&mut self, stream: StreamId, content: ContentId, len: SegmentLen, now: Timestamp) {
         self.disk.index.insert(content, len.bytes(), stream, None);
+        if self.is_blocked(&content) {
+            self.forget(&content);
+        }
         self.make_room(0);
         self.settle_calmly(now);
     }
@@ -216,7 +219,7 @@ impl Node {
     }
 
     /// The disk does not bring a segment: whoever waits for it goes on as if it had never been there.
-    fn end_load(&mut self, content: ContentId, bad: bool, now: Timestamp) {
+    pub(super) fn end_load(&mut self, content: ContentId, bad: bool, now: Timestamp) {
         let Some(load) = self.disk.loads.remove(&content) else { return };
         self.output(Output::Drop { blob: load.blob });
         if bad {
@@ -290,6 +293,9 @@ impl Node {
             Persisted::Kept => {
                 self.disk.failures = 0;
                 self.disk.index.insert(content, len, stream, place);
+                if self.is_blocked(&content) {
+                    self.forget(&content);
+                }
             }
             Persisted::Full => {
                 self.disk.index.close();

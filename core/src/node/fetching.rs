@@ -154,7 +154,12 @@ impl Node {
             fetch.phase = Phase::Rootless;
             return;
         }
-        match self.root_of(fetch.stream, &fetch.key, fetch.segment, now) {
+        let answer = self.root_of(fetch.stream, &fetch.key, fetch.segment, now);
+        if answer.content().is_some_and(|content| self.is_blocked(&content)) {
+            fetch.phase = Phase::Rootless;
+            return;
+        }
+        match answer {
             RootAnswer::List(list) => {
                 let absent = self.store.get(&list.root()).is_none();
                 if !absent || !self.restore(fetch, list.root(), list.len(), now) {

@@ -300,6 +300,11 @@ pub enum Output {
         /// Its stream.
         stream: StreamId,
     },
+    /// Keeps these bytes in the place of those before, for `handle_kept_blocks` at the next start.
+    KeepBlocks {
+        /// A signed block list.
+        bytes: Vec<u8>,
+    },
     /// Fetches from the origin. The body goes to `handle_origin_bytes` as it comes.
     OriginFetch {
         /// Names the request.

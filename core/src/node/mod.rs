@@ -5,6 +5,7 @@
 //! [`Output::Keep`] refers to the slice lent to the call just made.
 
 mod announce;
+mod blocks;
 mod delivery;
 mod disk;
 mod duty;
@@ -32,7 +33,7 @@ use self::{
 };
 pub use crate::swarm::BULK_LOW;
 use crate::{
-    content::{Manifest, Trust},
+    content::{BlockList, Manifest, Trust},
     guard::{Bans, DialBudget},
     id::{BlobHandle, FetchId, LinkId, OriginRequestId, PeerId, SegmentId, StreamId},
     identity::Identity,
@@ -65,6 +66,8 @@ const LATE_TICK: Duration = Duration::from_secs(3);
 pub struct Node {
     announcements: Announcements,
     bans: Bans,
+    /// The newest block list.
+    blocks: Option<BlockList>,
     budget: DialBudget,
     config: Config,
     /// Bytes of segments that were delivered lately.
@@ -107,6 +110,7 @@ impl Node {
         Self {
             announcements: Announcements::default(),
             bans: Bans::default(),
+            blocks: None,
             budget: DialBudget::new(now),
             demand: Rate::over(DEMAND_MEMORY, now),
             disk: DiskState::new(config.disk_limit),

@@ -119,6 +119,17 @@ pub(super) enum RootAnswer {
     Pending,
 }
 
+impl RootAnswer {
+    /// The root, once it is known.
+    pub(super) fn content(&self) -> Option<ContentId> {
+        match self {
+            Self::Root { content, .. } => Some(*content),
+            Self::List(list) => Some(list.root()),
+            Self::None | Self::Pending => None,
+        }
+    }
+}
+
 impl Node {
     pub(super) fn root_of(
         &mut self,

@@ -198,6 +198,7 @@ impl Node {
                 self.handle_attest_failed(segment, reason, now)
             }
             ServiceMessage::Renewed(certificate) => self.renewed(*certificate, now),
+            ServiceMessage::Blocked(list) => self.handle_block_list(&list, now),
             ServiceMessage::Pong => {}
             ServiceMessage::Unreachable(peer) => self.peer_unreachable(peer, now),
         }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     bounded::{BoundedString, BoundedVec},
-    content::{ChainingValue, SegmentKey, SignedAttestation},
+    content::{ChainingValue, SegmentKey, SignedAttestation, SignedBlockList},
     id::{PeerId, SegmentId, StreamId},
     identity::{PublicKey, Signature, SignedCertificate, SignedIntroduction, VersionRange},
     time::WallTime,
@@ -37,6 +37,7 @@ const RENEWED: u16 = 103;
 const SERVICE_PONG: u16 = 104;
 const GOAWAY: u16 = 105;
 const UNREACHABLE: u16 = 106;
+const BLOCKED: u16 = 107;
 
 /// What a peer says to the service.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,6 +148,8 @@ pub enum ServiceMessage {
     },
     /// The receiver of an introduction is gone or was never introduced to the sender.
     Unreachable(PeerId),
+    /// What is not to be kept, given or taken; right after the welcome, where there is such a list, and when it changes.
+    Blocked(Box<SignedBlockList>),
 }
 
 /// Answers a [`ClientHello`].
@@ -288,6 +291,7 @@ impl ServiceMessage {
                 write_frame(out, GOAWAY, &(reason, retry_after_secs))
             }
             Self::Unreachable(peer) => write_frame(out, UNREACHABLE, peer),
+            Self::Blocked(list) => write_frame(out, BLOCKED, list),
         }
     }
 
@@ -330,6 +334,7 @@ impl ServiceMessage {
                 Self::Goaway { reason, retry_after_secs }
             }
             UNREACHABLE => Self::Unreachable(read_body(frame)?),
+            BLOCKED => Self::Blocked(read_body(frame)?),
             _ => return Ok(None),
         }))
     }
