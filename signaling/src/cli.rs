@@ -45,6 +45,9 @@ struct CommonArgs {
     /// Extension of segments besides the usual ones, such as `seg`; files with others are not attested.
     #[arg(long = "attest-extension", value_name = "EXTENSION")]
     attest_extensions: Vec<AttestExtension>,
+    /// File with the content ids that no peer is to keep, give or take, one a line; it is read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    blocklist: Option<PathBuf>,
 }
 
 impl CommonArgs {
@@ -69,6 +72,7 @@ impl CommonArgs {
             tokens: tokens.context("--token")?,
             attest: self.attest()?,
             attest_extensions: self.attest_extensions.clone(),
+            blocklist: self.blocklist.clone(),
             ..Config::default()
         })
     }

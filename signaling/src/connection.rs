@@ -10,7 +10,10 @@ use axum::{
 };
 use futures_util::SinkExt;
 use tabswarm_core::wire::{Frames, GoawayReason, ServiceMessage, frames};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout, timeout_at},
+};
 use tracing::debug;
 
 use crate::{
@@ -53,7 +56,8 @@ pub(crate) async fn run(service: Service, socket: WebSocket, remote: SocketAddr,
     let (outbox, reader) = outbox(&service.shared().limits);
     let stopping = service.stopping();
     let (messages, pulse) = (Bucket::default(), Pulse::new(&service.shared().limits, Instant::now()));
-    let mut connection = Connection { service, socket, reader, stopping, messages, pulse };
+    let blocked = service.blocked();
+    let mut connection = Connection { service, socket, reader, stopping, blocked, messages, pulse };
     let end = connection.serve(outbox, from).await;
     debug!(%remote, ?end, "connection ends");
     connection.finish(end).await;
@@ -78,6 +82,7 @@ async fn bounded(
 /// What a connection waits for.
 enum Event {
     Alarm,
+    Blocked,
     Came(Option<Result<Message, axum::Error>>),
     End(End),
     Queued(Bytes),
@@ -88,6 +93,7 @@ struct Connection {
     socket: WebSocket,
     reader: OutboxReader,
     stopping: Stopping,
+    blocked: watch::Receiver<Option<Bytes>>,
     messages: Bucket,
     pulse: Pulse,
 }
@@ -145,7 +151,11 @@ impl Connection {
         let first = timeout_at(deadline, self.read()).await.map_err(|_| End::Silent)??;
         let mut frames = frames(&first);
         let hello = read_hello(&mut frames).ok_or(Close::MISBEHAVIOUR)?;
-        let mut session = Session::admit(&self.service, &hello, &challenge, open.from, outbox)?;
+        let mut session = Session::admit(&self.service, &hello, &challenge, open.from, outbox.clone())?;
+        if let Some(blocked) = self.blocked.borrow_and_update().clone() {
+            // Behind the welcome, and before anything a peer could do with what is blocked.
+            outbox.send_bytes(blocked);
+        }
         self.handle(&mut session, frames)?;
         Ok(session)
     }
@@ -167,11 +177,16 @@ impl Connection {
                 Err(close) => Event::End(close.into()),
             },
             message = self.socket.recv() => Event::Came(message),
+            Ok(()) = self.blocked.changed() => Event::Blocked,
             () = sleep_until(self.pulse.alarm()) => Event::Alarm,
         };
         match event {
             Event::End(end) => Err(end),
             Event::Queued(bytes) => self.write(bytes).await,
+            Event::Blocked => {
+                let blocked = self.blocked.borrow_and_update().clone();
+                self.write(blocked.unwrap_or_default()).await
+            }
             Event::Came(message) => match self.accept(message)? {
                 Some(bytes) => self.handle(session, frames(&bytes)),
                 None => Ok(()),

@@ -8,6 +8,7 @@ use std::{
 };
 
 use tabswarm_core::{
+    content::{BlockList, SignedBlockList},
     id::{NetworkId, Nonce, PeerId},
     identity::{
         CERTIFICATE_LIFETIME, Certificate, Identity, IdentityError, PublicKey, Rights, Role,
@@ -18,7 +19,10 @@ use tabswarm_core::{
 use tempfile::NamedTempFile;
 use tracing::warn;
 
-use crate::groups::{GroupKey, Locality};
+use crate::{
+    blocklist::Blocked,
+    groups::{GroupKey, Locality},
+};
 
 /// Name of the key's file in the state directory: the 32 bytes of the seed.
 pub const ISSUER_KEY_FILE: &str = "issuer.key";
@@ -69,6 +73,11 @@ pub(crate) struct Issuer {
 }
 
 impl Issuer {
+    /// Signs what is blocked.
+    pub(crate) fn sign_blocked(&self, issued: WallTime, contents: Blocked) -> SignedBlockList {
+        BlockList::sign(&self.identity, issued, contents)
+    }
+
     /// Reads the key of a state directory, or makes both.
     pub(crate) fn open(state_dir: &Path) -> Result<Self, IssuerError> {
         let path = state_dir.join(ISSUER_KEY_FILE);

@@ -6,6 +6,7 @@
 
 mod app;
 mod attest;
+mod blocklist;
 mod connection;
 pub mod dev;
 mod groups;
@@ -24,6 +25,7 @@ pub use app::{SWARM_PATH, app};
 pub use attest::{
     AttestExtension, AttestOrigin, AttestOriginError, AttestorError, USER_AGENT as ATTESTOR_USER_AGENT,
 };
+pub use blocklist::BlocklistError;
 pub use issuer::{ISSUER_KEY_FILE, IssuerError};
 pub use limits::Limits;
 pub use rate::Rate;

@@ -1,6 +1,6 @@
 //! The running service: what all connections share.
 //!
-//! Three small mutexes, each held for a few map operations and never across an await: the registry, the network groups,
+//! Small mutexes, each held for a few map operations and never across an await: the registry, the network groups,
 //! and the attestation ledger. Nothing is sent while one is held; a broadcast clones the handles out first.
 //! The ledger's is held while the groups' is taken, and no other two.
 
@@ -34,6 +34,7 @@ use tracing::{debug, warn};
 
 use crate::{
     attest::{AttestExtension, AttestOrigin, Attestor, AttestorError},
+    blocklist::{self, Blocked, BlocklistError},
     groups::{Groups, Locality, Overloaded, is_local},
     issuer::{Issuer, IssuerError},
     limits::Limits,
@@ -64,6 +65,8 @@ pub struct Config {
     /// Header in which a proxy in front adds the client's address, believed from loopback and private addresses only.
     /// Without it all clients of a proxy are one exempt group; where the proxy names no address, one group with limits.
     pub client_address_header: Option<HeaderName>,
+    /// File with the content ids that no peer is to keep, give or take; read again when it changes.
+    pub blocklist: Option<PathBuf>,
     /// Limits.
     pub limits: Limits,
 }
@@ -75,6 +78,9 @@ pub enum StartError {
     /// The attestor's configuration does not work.
     #[error(transparent)]
     Attestor(#[from] AttestorError),
+    /// The block list can't be used.
+    #[error(transparent)]
+    Blocklist(#[from] BlocklistError),
     /// No issuer key.
     #[error(transparent)]
     Issuer(#[from] IssuerError),
@@ -102,6 +108,10 @@ pub(crate) struct Shared {
     pub(crate) attestor: Attestor,
     pub(crate) limits: Limits,
     pub(crate) counters: Counters,
+    /// The newest block list, as a message.
+    blocked: watch::Sender<Option<Bytes>>,
+    /// When that was signed.
+    blocked_at: Mutex<WallTime>,
     registry: Mutex<Registry<Outbox>>,
     groups: Mutex<Groups>,
     tokens: Vec<AccessToken>,
@@ -143,6 +153,7 @@ impl Service {
     /// [`StartError`], with what to do about it.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let limits = config.limits;
+        let blocklist = config.blocklist.map(|path| blocklist::read(&path).map(|list| (path, list)));
         let shared = Shared {
             issuer: Issuer::open(&config.state_dir)?,
             attestor: Attestor::new(
@@ -152,6 +163,8 @@ impl Service {
                 &limits,
             )?,
             counters: Counters::default(),
+            blocked: watch::Sender::new(None),
+            blocked_at: Mutex::default(),
             registry: Mutex::new(Registry::new(limits.registry, random()?)),
             groups: Mutex::new(Groups::new(&limits)),
             tokens: config.tokens,
@@ -166,6 +179,10 @@ impl Service {
         };
         let service = Self(Arc::new(shared));
         tokio::spawn(service.clone().announce_populations());
+        if let Some((path, contents)) = blocklist.transpose()? {
+            service.block(contents.clone());
+            tokio::spawn(blocklist::watch(service.clone(), path, contents));
+        }
         Ok(service)
     }
 
@@ -217,6 +234,24 @@ impl Service {
     pub(crate) fn wall_now(&self) -> WallTime {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         WallTime::from_secs(since_epoch.as_secs())
+    }
+
+    /// Signs a block list and has every peer told.
+    pub(crate) fn block(&self, contents: Blocked) {
+        let issued = {
+            let mut last = lock(&self.0.blocked_at);
+            // Of two lists the later one counts, whatever the clock does.
+            *last = self.wall_now().max(*last + Duration::from_secs(1));
+            *last
+        };
+        let list = self.0.issuer.sign_blocked(issued, contents);
+        let message = ServiceMessage::Blocked(Box::new(list)).to_bytes();
+        self.0.blocked.send_replace(Some(message.into()));
+    }
+
+    /// The block list, and when there is another.
+    pub(crate) fn blocked(&self) -> watch::Receiver<Option<Bytes>> {
+        self.0.blocked.subscribe()
     }
 
     pub(crate) fn stopping(&self) -> Stopping {
