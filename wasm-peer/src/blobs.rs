@@ -38,7 +38,13 @@ impl Blobs {
         bytes.set(&lent.subarray(source.start as u32, source.end as u32), offset);
     }
 
-    /// The first `len` bytes, for the player, who copies what it changes or gives away.
+    /// Takes bytes that were read for a blob. Whether it is still wanted.
+    pub(crate) fn fill(&mut self, blob: BlobHandle, bytes: &Uint8Array) -> bool {
+        let wanted = self.blobs.get_mut(&blob);
+        wanted.map(|kept| *kept = bytes.clone()).is_some()
+    }
+
+    /// The first `len` bytes, to be read only: the player copies what it changes or gives away.
     pub(crate) fn view(&self, blob: BlobHandle, len: u64) -> Option<Uint8Array> {
         let bytes = self.blobs.get(&blob)?;
         let len = u32::try_from(len).ok().filter(|len| *len <= bytes.length())?;
@@ -122,6 +128,17 @@ mod tests {
         assert_eq!(message[..2], [1, 2]);
         assert_eq!(message[2..], pattern(10).to_vec()[2..5]);
         assert!(blobs.message(&[], BLOB, ByteRange::new(9, 11).expect("not empty")).is_none());
+    }
+
+    #[test]
+    fn what_is_read_fills_only_a_blob_that_is_wanted() {
+        let mut blobs = Blobs::default();
+        blobs.open(BLOB, Some(0));
+        assert!(blobs.fill(BLOB, &pattern(9)));
+        assert_eq!(blobs.view(BLOB, 9).map(|view| view.to_vec()), Some(pattern(9).to_vec()));
+        blobs.drop_blob(BLOB);
+        assert!(!blobs.fill(BLOB, &pattern(9)));
+        assert!(blobs.view(BLOB, 9).is_none());
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub struct PeerReport {
     /// Sent on control channels and to the service.
     #[wasm_bindgen(readonly, js_name = controlBytesOut)]
     pub control_bytes_out: f64,
+    /// Segment bytes read from disk that were as they should be.
+    #[wasm_bindgen(readonly, js_name = diskBytes)]
+    pub disk_bytes: f64,
     /// Segment bytes from the origin.
     #[wasm_bindgen(readonly, js_name = originBytes)]
     pub origin_bytes: f64,
@@ -76,6 +79,7 @@ impl Driver {
             bad_groups: stats.bad_groups as f64,
             control_bytes_in: self.control.received as f64,
             control_bytes_out: self.control.sent as f64,
+            disk_bytes: stats.disk_bytes as f64,
             origin_bytes: stats.origin_bytes as f64,
             peer_bytes: stats.peer_bytes as f64,
             segments: stats.segments as f64,

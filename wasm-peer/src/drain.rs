@@ -70,6 +70,10 @@ impl Driver {
                 }
             }
             Output::Drop { blob } => self.blobs.drop_blob(blob),
+            Output::Persist { .. }
+            | Output::Load { .. }
+            | Output::Forget { .. }
+            | Output::KeepBlocks { .. } => self.ask_disk(output),
             Output::OriginFetch { .. } | Output::SidecarFetch { .. } | Output::OriginAbort { .. } => {
                 self.ask_origin(output);
             }
@@ -179,6 +183,25 @@ impl Driver {
         }
     }
 
+    fn ask_disk(&mut self, output: Output) {
+        match output {
+            Output::Persist { content, stream, blob, len } => {
+                // The node names blobs that it has whole.
+                let bytes = self.blobs.view(blob, len).unwrap_or_default();
+                self.hooks.persist(&content.to_string(), &stream.to_string(), &bytes);
+            }
+            Output::Load { blob, content, stream } => {
+                self.blobs.open(blob, Some(0));
+                self.hooks.load(blob.value() as f64, &content.to_string(), &stream.to_string());
+            }
+            Output::Forget { content, stream } => {
+                self.hooks.forget(&content.to_string(), &stream.to_string())
+            }
+            Output::KeepBlocks { bytes } => self.hooks.keep_blocks(&Uint8Array::from(bytes.as_slice())),
+            _ => {}
+        }
+    }
+
     fn deliver(
         &self,
         fetch: FetchId,
@@ -195,6 +218,7 @@ impl Driver {
             delivery == Delivery::Verified,
             provenance.origin_bytes as f64,
             provenance.peer_bytes as f64,
+            provenance.disk_bytes as f64,
             provenance.took.as_secs_f64() * 1000.0,
             &peers,
         );

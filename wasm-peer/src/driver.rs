@@ -10,7 +10,7 @@ use js_sys::Uint8Array;
 use litemap::LiteMap;
 use tabswarm_core::{
     content::SegmentKey,
-    id::{LinkId, OriginRequestId, PeerId, StreamId},
+    id::{BlobHandle, LinkId, OriginRequestId, PeerId, StreamId},
     node::{Config, FetchRequest, LinkFailure, Node},
     time::Timestamp,
 };
@@ -23,7 +23,7 @@ use crate::{
     hooks::{Callbacks, Hooks, Kind},
     links::Links,
     origin::Origins,
-    scratch::Scratch,
+    scratch::{SCRATCH_LEN, Scratch},
     service::Service,
     timers::Timer,
 };
@@ -121,6 +121,20 @@ impl Driver {
         call(&mut self.node, lent, now);
         self.drain(Some(bytes), now);
         true
+    }
+
+    /// Lends the node a part of what was read from disk.
+    pub(crate) fn blob_read(&mut self, blob: BlobHandle, bytes: Option<Uint8Array>, start: u32, end: u32) {
+        let Some(bytes) = bytes else {
+            return self.tell(|node, now| node.handle_blob(blob, None, now));
+        };
+        if !self.blobs.fill(blob, &bytes) {
+            return;
+        }
+        for from in (start..end).step_by(SCRATCH_LEN) {
+            let part = bytes.subarray(from, end.min(from + SCRATCH_LEN as u32));
+            self.lend(&part, |node, lent, now| node.handle_blob(blob, Some(lent), now));
+        }
     }
 
     /// Tells the node that a link is gone.

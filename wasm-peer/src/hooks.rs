@@ -20,6 +20,8 @@ export interface PeerOptions {
   readonly token?: string;
   /** Most bytes of verified segments that are kept. */
   readonly cacheLimitBytes: number;
+  /** Most bytes of verified segments that are kept on disk; 0: none. */
+  readonly diskLimitBytes: number;
   /** Most bytes a second that are given to peers; 0: none. */
   readonly uploadLimit?: number;
   /** Whether peers may be connected before the first frame. */
@@ -61,6 +63,14 @@ export interface PeerHooks {
   originChunk(fetch: number, bytes: number): void;
   /** A request to the origin is over. */
   originEnd(fetch: number): void;
+  /** Writes a segment to disk when there is time; one call of {@link Peer.persisted} follows. The bytes are to be read only. */
+  persist(content: string, stream: string, bytes: Uint8Array): void;
+  /** Reads a segment from disk, for {@link Peer.blobRead}. */
+  load(blob: number, content: string, stream: string): void;
+  /** Removes a segment from disk. */
+  forget(content: string, stream: string): void;
+  /** Keeps the list of what is blocked, in the place of the one before, for {@link Peer.keptBlocks}. */
+  keepBlocks(list: Uint8Array): void;
   /** A segment is complete and verified: whether it stays in the store, since nobody has asked for it yet. */
   stays(fetch: number): boolean;
   /** A fetch is done. `bytes` are lent by the store: what is to be changed or given away is copied. */
@@ -71,6 +81,7 @@ export interface PeerHooks {
     verified: boolean,
     originBytes: number,
     peerBytes: number,
+    diskBytes: number,
     tookMs: number,
     peers: string[],
   ): void;
@@ -139,6 +150,14 @@ extern "C" {
     #[wasm_bindgen(method, js_name = originEnd)]
     pub(crate) fn origin_end(this: &Hooks, fetch: f64);
     #[wasm_bindgen(method)]
+    pub(crate) fn persist(this: &Hooks, content: &str, stream: &str, bytes: &Uint8Array);
+    #[wasm_bindgen(method)]
+    pub(crate) fn load(this: &Hooks, blob: f64, content: &str, stream: &str);
+    #[wasm_bindgen(method)]
+    pub(crate) fn forget(this: &Hooks, content: &str, stream: &str);
+    #[wasm_bindgen(method, js_name = keepBlocks)]
+    pub(crate) fn keep_blocks(this: &Hooks, list: &Uint8Array);
+    #[wasm_bindgen(method)]
     pub(crate) fn stays(this: &Hooks, fetch: f64) -> bool;
     #[wasm_bindgen(method)]
     pub(crate) fn delivered(
@@ -149,6 +168,7 @@ extern "C" {
         verified: bool,
         origin_bytes: f64,
         peer_bytes: f64,
+        disk_bytes: f64,
         took_ms: f64,
         peers: &Array,
     );
@@ -185,6 +205,8 @@ extern "C" {
     pub(crate) fn token(this: &Options) -> Option<String>;
     #[wasm_bindgen(method, getter, js_name = cacheLimitBytes)]
     pub(crate) fn cache_limit_bytes(this: &Options) -> f64;
+    #[wasm_bindgen(method, getter, js_name = diskLimitBytes)]
+    pub(crate) fn disk_limit_bytes(this: &Options) -> f64;
     #[wasm_bindgen(method, getter, js_name = uploadLimit)]
     pub(crate) fn upload_limit(this: &Options) -> Option<f64>;
     #[wasm_bindgen(method, getter)]

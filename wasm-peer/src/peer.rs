@@ -1,10 +1,11 @@
 //! What the page's side calls.
 
+use js_sys::Uint8Array;
 use tabswarm_core::{
-    content::{Manifest, SegmentKey, Trust, relative_path},
-    id::{FetchId, StreamId},
+    content::{Manifest, SegmentKey, SegmentLen, Trust, relative_path},
+    id::{BlobHandle, ContentId, FetchId, StreamId},
     identity::PublicKey,
-    node::{Config, MAX_STREAMS, Roots, Start, Stream},
+    node::{Config, MAX_STREAMS, Persisted, Roots, Start, Stream},
     units::{ByteRange, BytesPerSec},
 };
 use wasm_bindgen::prelude::*;
@@ -27,6 +28,18 @@ pub enum StreamRoots {
     Signed,
 }
 
+/// What became of a write to disk.
+#[wasm_bindgen]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DiskWrite {
+    /// Not written, for a reason that may pass.
+    Failed,
+    /// Not written: there is no room.
+    Full,
+    /// On disk.
+    Kept,
+}
+
 /// One tab's peer. Methods that can fail throw a string, the error's code.
 #[wasm_bindgen]
 pub struct Peer {
@@ -47,6 +60,7 @@ impl Peer {
         config.issuers = pinned.iter().map(|key| public_key(&key)).collect::<Result<_, _>>()?;
         config.token = options.token();
         config.cache_limit = options.cache_limit_bytes() as u64;
+        config.disk_limit = options.disk_limit_bytes() as u64;
         config.upload_limit = options.upload_limit().map(rate);
         config.start = if options.economy() { Start::Economy } else { Start::Playback };
         config.p2p = options.p2p();
@@ -182,6 +196,41 @@ impl Peer {
     #[wasm_bindgen(js_name = setUploadLimit)]
     pub fn set_upload_limit(&mut self, limit: Option<f64>) {
         self.driver.tell(|node, now| node.set_upload_limit(limit.map(rate), now));
+    }
+
+    /// Gives the list of what is blocked that the `keepBlocks` hook kept, before anything that is on disk.
+    #[wasm_bindgen(js_name = keptBlocks)]
+    pub fn kept_blocks(&mut self, list: &[u8]) {
+        self.driver.tell(|node, now| node.handle_kept_blocks(list, now));
+    }
+
+    /// Says that a segment is on disk: address and stream are 64 hexadecimal digits each, the length is in bytes.
+    ///
+    /// # Errors
+    /// `disk-entry` if that is none that a driver would have written.
+    pub fn restored(&mut self, content: &str, stream: &str, len: f64) -> Result<(), JsValue> {
+        let entry = (content.parse::<ContentId>(), stream.parse::<StreamId>(), SegmentLen::new(len as u64));
+        let (Ok(content), Ok(stream), Ok(len)) = entry else { return Err(code("disk-entry")) };
+        self.driver.tell(|node, now| node.handle_restored(stream, content, len, now));
+        Ok(())
+    }
+
+    /// Says how a write to disk went, by the segment's address.
+    pub fn persisted(&mut self, content: &str, write: DiskWrite) {
+        let Ok(content) = content.parse::<ContentId>() else { return };
+        let persisted = match write {
+            DiskWrite::Failed => Persisted::Failed,
+            DiskWrite::Full => Persisted::Full,
+            DiskWrite::Kept => Persisted::Kept,
+        };
+        self.driver.tell(|node, now| node.handle_persisted(content, persisted, now));
+    }
+
+    /// Gives what the `load` hook asked for: all bytes, of which those from `start` to `end` are looked at now, so that none of
+    /// the calls that follow each other takes long. Without bytes it was all, or can't be read.
+    #[wasm_bindgen(js_name = blobRead)]
+    pub fn blob_read(&mut self, blob: f64, bytes: Option<Uint8Array>, start: u32, end: u32) {
+        self.driver.blob_read(BlobHandle::new(blob as u64), bytes, start, end);
     }
 
     /// Counters.

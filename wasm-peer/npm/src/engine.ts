@@ -21,6 +21,9 @@ export type EngineOptions = import('./tabswarm.js').PeerOptions;
 /** Where roots come from. @internal */
 export type EngineRoots = keyof typeof import('./tabswarm.js').StreamRoots;
 
+/** What became of a write to disk. @internal */
+export type DiskWriteResult = keyof typeof import('./tabswarm.js').DiskWrite;
+
 /** A connection, copied out of the module. @internal */
 export interface EngineLink {
   readonly link: number;
@@ -40,7 +43,15 @@ export interface EngineListener {
   chunkDownloaded(load: Load, bytes: number, peer: string | undefined): void;
   delivered(load: Load, delivered: Delivered): void;
   died(reason: string): void;
+  /** The list of what is blocked is kept on disk. */
+  keepBlocks(list: Uint8Array<ArrayBuffer>): void;
+  /** A segment is removed from disk. */
+  forget(content: string, stream: string): void;
+  /** A segment is read from disk, for {@link Engine.blobRead}. */
+  load(blob: number, content: string, stream: string): void;
   mismatch(url: URL): void;
+  /** A segment is written to disk; {@link Engine.persisted} follows. */
+  persist(content: string, stream: string, bytes: Uint8Array<ArrayBuffer>): void;
   pathReport(link: number, report: RTCStatsReport): void;
   peerBanned(peer: string, reason: string): void;
   peerClosed(link: number, peer: string, reason: string): void;
@@ -154,6 +165,26 @@ export class Engine implements Carrier {
     if (id !== undefined) this.#call((peer) => peer.setDeadline(id, deadlineMs));
   }
 
+  /** What was blocked in an earlier session; before anything is restored. */
+  keptBlocks(list: Uint8Array): void {
+    this.#call((peer) => peer.keptBlocks(list));
+  }
+
+  /** A segment is on disk. @throws TabswarmError if it is none */
+  restored(content: string, stream: string, bytes: number): void {
+    this.#call((peer) => peer.restored(content, stream, bytes));
+  }
+
+  /** A segment was written, or was not. */
+  persisted(content: string, write: DiskWriteResult): void {
+    this.#call((peer) => peer.persisted(content, this.#glue.DiskWrite[write]));
+  }
+
+  /** Bytes of a blob were read, those from `start` to `end` of them; without bytes it was all, or can't be read. */
+  blobRead(blob: number, bytes: Uint8Array | undefined, start: number, end: number): void {
+    this.#call((peer) => peer.blobRead(blob, bytes, start, end));
+  }
+
   firstFrame(): void {
     this.#call((peer) => peer.firstFrame());
   }
@@ -176,11 +207,12 @@ export class Engine implements Carrier {
   report(): PeerReport | undefined {
     return this.#call((peer) => {
       const report = peer.report();
-      const { badGroups, controlBytesIn, controlBytesOut, originBytes, peerBytes } = report;
+      const { badGroups, controlBytesIn, controlBytesOut, diskBytes, originBytes, peerBytes } = report;
       const { segments, serviceConnected, uploadBytes, verifiedGroups } = report;
       report.free();
       return {
-        badGroups, controlBytesIn, controlBytesOut, originBytes, peerBytes, segments, serviceConnected, uploadBytes, verifiedGroups,
+        badGroups, controlBytesIn, controlBytesOut, diskBytes, originBytes, peerBytes,
+        segments, serviceConnected, uploadBytes, verifiedGroups,
       };
     });
   }
@@ -334,18 +366,22 @@ export class Engine implements Carrier {
         queue(() => listener.chunkDownloaded(load, bytes, undefined));
       },
       originEnd: (fetch) => this.#loads.get(fetch)?.transfer.originEnded(now()),
+      persist: (content, stream, bytes) => queue(() => listener.persist(content, stream, bytes as Uint8Array<ArrayBuffer>)),
+      load: (blob, content, stream) => queue(() => listener.load(blob, content, stream)),
+      keepBlocks: (list) => queue(() => listener.keepBlocks(list as Uint8Array<ArrayBuffer>)),
+      forget: (content, stream) => queue(() => listener.forget(content, stream)),
       stays: (fetch) => {
         const load = this.#loads.get(fetch);
         if (load?.isAhead) load.stay();
         return load?.isAhead ?? false;
       },
-      delivered: (fetch, status, bytes, verified, originBytes, peerBytes, tookMs, peers) => {
+      delivered: (fetch, status, bytes, verified, originBytes, peerBytes, diskBytes, tookMs, peers) => {
         const load = this.#finish(fetch);
         if (!load) return;
         this.throughput.add(load.transfer);
         if (!verified) this.#rememberUnverified(fetch, load.request);
         const buffer = bytes as Uint8Array<ArrayBuffer>;
-        const from = { originBytes, peerBytes, peers, tookMs };
+        const from = { originBytes, peerBytes, diskBytes, peers, tookMs };
         const delivered: Delivered = { kind: 'delivered', status, bytes: buffer, isLent: true, verified, ...from };
         queue(() => {
           const { isAhead } = load;

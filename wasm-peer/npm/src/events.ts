@@ -14,8 +14,10 @@ export interface SegmentLoadedDetail {
   readonly bytes: number;
   /** Bytes that were fetched from the origin for it. */
   readonly fromOrigin: number;
-  /** Bytes that came from peers; both are 0 for a segment that was in memory. */
+  /** Bytes that came from peers. */
   readonly fromPeers: number;
+  /** Bytes that were read from disk; all three are 0 for a segment that was in memory. */
+  readonly fromDisk: number;
   readonly delivery: SegmentDelivery;
   /** From the request to the delivery, milliseconds. */
   readonly durationMs: number;

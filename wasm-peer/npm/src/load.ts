@@ -29,6 +29,7 @@ export interface Delivered {
   readonly verified: boolean;
   readonly originBytes: number;
   readonly peerBytes: number;
+  readonly diskBytes: number;
   readonly peers: readonly string[];
   readonly tookMs: number;
 }
@@ -162,7 +163,8 @@ export class Load {
       transfer.received(bytes.length, performance.now());
       const tookMs = performance.now() - this.#startedMs;
       const { status } = response;
-      this.finish({ kind: 'delivered', status, bytes, isLent: false, verified: false, originBytes: bytes.length, peerBytes: 0, peers: [], tookMs });
+      const sources = { originBytes: bytes.length, peerBytes: 0, diskBytes: 0, peers: [] };
+      this.finish({ kind: 'delivered', status, bytes, isLent: false, verified: false, ...sources, tookMs });
     } catch {
       this.finish({ kind: 'failed', code: 'network', status: 0 });
     } finally {

@@ -65,10 +65,23 @@ export interface TabswarmOptions {
    */
   segmentKey?: (url: URL) => string | undefined;
   /**
-   * Most bytes of verified segments that are kept for peers and for playing again.
-   * @default 134217728 (128 MiB)
+   * Most bytes of verified segments that are kept in memory, for peers and for playing again.
+   * @default 134217728 (128 MiB); half of that where the device has 2 GB of memory or is a phone that does not say, a quarter
+   * with 1 GB, an eighth with less
    */
   cacheLimitBytes?: number;
+  /**
+   * Keeps verified segments on disk too, in the page's origin-private file system, so that a reload plays and shares them
+   * without fetching them again. Only those of streams with a manifest that says they are complete: nothing of a live stream,
+   * and nothing with attested roots. Where the browser has no such file system they stay in memory.
+   * @default false
+   */
+  persist?: boolean;
+  /**
+   * Most bytes on disk, with `persist`. Never more than half of what the browser would still let the page store.
+   * @default 536870912 (512 MiB)
+   */
+  persistLimitBytes?: number;
   /**
    * Most bytes of segments a second that are given to peers, all together; 0: this viewer takes only. The less a viewer gives,
    * the later peers whose uplinks are full serve it.
@@ -106,20 +119,28 @@ export interface ResolvedOptions {
   readonly iceServers: RTCIceServer[] | undefined;
   readonly segmentKey: ((url: URL) => string | undefined) | undefined;
   readonly cacheLimitBytes: number;
+  readonly persist: boolean;
+  readonly persistLimitBytes: number;
   readonly uploadLimit: number | undefined;
   readonly policy: ResolvedPolicy;
   readonly token: string | undefined;
   readonly wasmUrl: string | URL | undefined;
 }
 
-const DEFAULT_CACHE_LIMIT_BYTES = 128 * 1024 * 1024;
+const MIB = 1024 * 1024;
+/** Memory for segments where there is enough of it. */
+const MOST_CACHE_BYTES = 128 * MIB;
+/** Of each GB that the device has, so much is for segments. */
+const CACHE_BYTES_PER_GB = 32 * MIB;
+const LEAST_CACHE_BYTES = 16 * MIB;
+const DEFAULT_PERSIST_LIMIT_BYTES = 512 * MIB;
 const MAX_TEXT_BYTES = 1024;
 const MAX_TOKEN_BYTES = 4096;
 /** As many as are valid at a time while an operator changes keys. */
 const MAX_ISSUERS = 2;
 const KNOWN: ReadonlySet<string> = new Set<keyof TabswarmOptions>([
   'signaling', 'stream', 'roots', 'publisherKey', 'manifest', 'signedMismatch', 'consent', 'start', 'iceServers', 'issuerKeys',
-  'segmentKey', 'cacheLimitBytes', 'uploadLimit', 'policy', 'token', 'wasmUrl',
+  'segmentKey', 'cacheLimitBytes', 'persist', 'persistLimitBytes', 'uploadLimit', 'policy', 'token', 'wasmUrl',
 ]);
 
 function refuse(option: string, problem: string): never {
@@ -194,6 +215,20 @@ function issuerKeys(value: unknown): string[] | undefined {
   return value.map((one: unknown) => key('issuerKeys', one) ?? refuse('issuerKeys', 'a key is missing'));
 }
 
+function flag(option: string, value: unknown): boolean {
+  if (value !== undefined && typeof value !== 'boolean') refuse(option, 'true or false is expected');
+  return value ?? false;
+}
+
+/** Memory for segments, by what the device says that it has. */
+function defaultCacheBytes(): number {
+  const { deviceMemory, userAgent = '' } = (globalThis.navigator ?? {}) as Navigator & { deviceMemory?: number };
+  // Only Chromium says how much memory there is, and no browser more than 8 GB.
+  const assumedGb = /\bMobi/.test(userAgent) ? 2 : 4;
+  const bytes = (deviceMemory ?? assumedGb) * CACHE_BYTES_PER_GB;
+  return Math.min(MOST_CACHE_BYTES, Math.max(LEAST_CACHE_BYTES, bytes));
+}
+
 /** Checks options and fills in their defaults. @throws TabswarmError `invalid-option` @internal */
 export function resolveOptions(options: TabswarmOptions): ResolvedOptions {
   if (typeof options !== 'object' || options === null) refuse('(all)', 'an object is expected');
@@ -218,7 +253,9 @@ export function resolveOptions(options: TabswarmOptions): ResolvedOptions {
     issuerKeys: issuerKeys(options.issuerKeys),
     iceServers: iceServers(options.iceServers),
     segmentKey,
-    cacheLimitBytes: wholeNumber('cacheLimitBytes', options.cacheLimitBytes, 'bytes') ?? DEFAULT_CACHE_LIMIT_BYTES,
+    cacheLimitBytes: wholeNumber('cacheLimitBytes', options.cacheLimitBytes, 'bytes') ?? defaultCacheBytes(),
+    persist: flag('persist', options.persist),
+    persistLimitBytes: wholeNumber('persistLimitBytes', options.persistLimitBytes, 'bytes') ?? DEFAULT_PERSIST_LIMIT_BYTES,
     uploadLimit: wholeNumber('uploadLimit', options.uploadLimit, 'bytes a second'),
     policy: policy(options.policy),
     token: text('token', options.token, MAX_TOKEN_BYTES),

@@ -1,12 +1,14 @@
 /** What stands behind a `Tabswarm`: engine, streams and counters, and plain HTTP where there is no engine. */
 
 import { DeviceWatch } from './device.js';
+import type { Disk } from './disk.js';
 import { Engine, type EngineLink, type EngineListener } from './engine.js';
 import { TabswarmError } from './errors.js';
 import type { TabswarmEventDetail, TabswarmEventMap } from './events.js';
 import { absoluteUrl } from './keys.js';
 import { Load, type Carrier, type Delivered, type LoadRequest } from './load.js';
 import { isSupported, loadModule, type Module } from './module.js';
+import { openDisk } from './opfs.js';
 import type { ResolvedOptions } from './options.js';
 import { readPath, UNKNOWN_PATH, type Path } from './paths.js';
 import { RateMeter } from './rates.js';
@@ -42,6 +44,8 @@ export class Session {
     setDeadline: (load, deadlineMs) => this.#engine?.setDeadline(load, deadlineMs),
   };
   #stage: Stage = 'missing';
+  #opening: Promise<Disk | undefined> = Promise.resolve(undefined);
+  #disk: Disk | undefined;
   #engine: Engine | undefined;
   #streams: Streams | undefined;
   #hasPlayed = false;
@@ -76,7 +80,9 @@ export class Session {
   /** The engine; nothing if there won't be one. */
   async #load(signaling: string): Promise<Engine | undefined> {
     try {
+      if (this.options.persist) this.#opening = openDisk(this.options.persistLimitBytes);
       const module = await loadModule(this.options.wasmUrl);
+      this.#disk = await this.#opening;
       if (this.#destroyed) return undefined;
       const engine = this.#startEngine(module, signaling);
       this.#stage = 'started';
@@ -104,6 +110,7 @@ export class Session {
       seed: crypto.getRandomValues(new Uint8Array(32)),
       signaling,
       cacheLimitBytes,
+      diskLimitBytes: this.#disk?.limitBytes ?? 0,
       economy: start === 'economy',
       p2p: this.#sharing.sharing !== 'off',
       deliverSignedMismatch: signedMismatch === 'deliver',
@@ -114,6 +121,8 @@ export class Session {
     };
     const engine = new Engine(module, options, this.#listener());
     this.#engine = engine;
+    if (this.#disk?.blocks) engine.keptBlocks(this.#disk.blocks);
+    for (const { content, stream, bytes } of this.#disk?.restored ?? []) engine.restored(content, stream, bytes);
     if (this.#hasPlayed) engine.firstFrame();
     const goodbye = (event: Event) => {
       if (!(event as PageTransitionEvent).persisted) engine.shutDown();
@@ -192,7 +201,7 @@ export class Session {
     void load.outcome.then(() => this.#loads.delete(load));
     // The first picture does not wait for us.
     const isFirst = !this.#hasPlayed && !this.hasPeers && request.deadlineMs === 0;
-    if (this.options.start === 'playback' && !load.isAhead && (isFirst || stream.place === undefined)) load.askEarly();
+    if (this.options.start === 'playback' && (isFirst || stream.place === undefined)) void this.#askEarly(load);
     if (stream.place !== undefined) this.#fetch(load, stream);
     else void stream.patience.then(() => this.#fetch(load, stream));
     return load;
@@ -203,6 +212,12 @@ export class Session {
     const load = new Load(request, NO_CARRIER, listener);
     void load.fetchPlainly().then(() => this.#plainThroughput.add(load.transfer));
     return load;
+  }
+
+  /** Asks the origin before the engine is there, unless the segment may be on disk. */
+  async #askEarly(load: Load): Promise<void> {
+    if (this.options.persist && ((await this.#opening)?.restored.length ?? 0) > 0) return;
+    if (!load.isAhead && !load.done && load.id === undefined) load.askEarly();
   }
 
   #fetch(load: Load, stream: OpenStream): void {
@@ -273,6 +288,7 @@ export class Session {
     this.#streams?.end(destroyed());
     for (const load of [...this.#loads]) load.cancel(destroyed());
     this.#engine?.destroy();
+    this.#disk?.close();
   }
 
   #end(): void {
@@ -283,7 +299,7 @@ export class Session {
   stats(): TabswarmStats {
     const engine = this.#engine;
     const report = engine?.report();
-    const { originBytes = 0, peerBytes = 0 } = report ?? {};
+    const { originBytes = 0, peerBytes = 0, diskBytes = 0 } = report ?? {};
     const { mode } = this;
     const { sharing, reasons }: SharingDetail = mode === 'http' ? { sharing: 'off', reasons: [] } : this.#sharing;
     return {
@@ -295,6 +311,7 @@ export class Session {
       signaling: this.#signaling(report?.serviceConnected ?? false),
       originBytes,
       peerBytes,
+      diskBytes,
       uploadBytes: report?.uploadBytes ?? 0,
       controlBytesIn: report?.controlBytesIn ?? 0,
       controlBytesOut: report?.controlBytesOut ?? 0,
@@ -370,6 +387,14 @@ export class Session {
         emit('state', { mode: this.mode });
       },
       mismatch: ({ href: url }) => emit('origin-mismatch', { url }),
+      keepBlocks: (list) => void this.#disk?.keepBlocks(list),
+      forget: (content, stream) => void this.#disk?.forget(content, stream),
+      load: (blob, content, stream) => {
+        if (this.#engine) void this.#disk?.load(blob, content, stream, this.#engine);
+      },
+      persist: (content, stream, bytes) => {
+        if (this.#engine) void this.#disk?.persist(content, stream, bytes, this.#engine);
+      },
       pathReport: (link, report) => void this.#paths.set(link, readPath(report)),
       peerBanned: (peer, reason) => emit('peer-banned', { peer, reason }),
       peerClosed: (link, peer, reason) => {
@@ -412,6 +437,7 @@ function segmentLoaded(url: string, delivered: Delivered): TabswarmEventDetail<'
     bytes: delivered.bytes.length,
     fromOrigin: delivered.originBytes,
     fromPeers: delivered.peerBytes,
+    fromDisk: delivered.diskBytes,
     delivery: delivered.verified ? 'verified' : 'origin-whole',
     durationMs: delivered.tookMs,
     peers: delivered.peers,

@@ -45,6 +45,8 @@ export interface TabswarmStats {
   readonly originBytes: number;
   /** Segment bytes from peers. */
   readonly peerBytes: number;
+  /** Segment bytes read from disk, with `persist`. */
+  readonly diskBytes: number;
   /** Segment bytes given to peers. */
   readonly uploadBytes: number;
   /** Bytes received on control channels and from the service. */

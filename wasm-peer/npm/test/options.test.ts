@@ -12,9 +12,26 @@ describe('options', () => {
       consent: 'auto',
       start: 'playback',
       cacheLimitBytes: 134_217_728,
+      persist: false,
+      persistLimitBytes: 536_870_912,
       uploadLimit: undefined,
       policy: { metered: 'download-only', hidden: 'full', lowBattery: 'download-only' },
     });
+  });
+
+  test.each([
+    [{ deviceMemory: 8 }, 128],
+    [{ deviceMemory: 4 }, 128],
+    [{ deviceMemory: 2 }, 64],
+    [{ deviceMemory: 1 }, 32],
+    [{ deviceMemory: 0.25 }, 16],
+    [{ userAgent: 'Mozilla/5.0 (Android 16; Mobile; rv:150.0) Firefox/150.0' }, 64],
+    [{ deviceMemory: 8, userAgent: 'Mozilla/5.0 (Linux; Android 16) Chrome/156.0.0.0 Mobile Safari/537.36' }, 128],
+    [{ userAgent: 'Mozilla/5.0 (X11; Linux x86_64; rv:150.0) Firefox/150.0' }, 128],
+  ])('the memory of %j makes %i MiB the default for segments', (navigator, mib) => {
+    vi.stubGlobal('navigator', navigator);
+    expect(resolveOptions({}).cacheLimitBytes).toBe(mib * 1024 * 1024);
+    expect(resolveOptions({ cacheLimitBytes: 5 }).cacheLimitBytes).toBe(5);
   });
 
   test('issuers are pinned in either case of their digits', () => {
@@ -43,6 +60,8 @@ describe('options', () => {
     ['consent', "'auto', 'manual'", { consent: true }],
     ['start', "'playback', 'economy'", { start: 'later' }],
     ['signedMismatch', "'refuse', 'deliver'", { signedMismatch: 'ignore' }],
+    ['persist', 'true or false', { persist: 1 }],
+    ['persistLimitBytes', 'whole number', { persistLimitBytes: 0.5 }],
     ['cacheLimitBytes', 'whole number', { cacheLimitBytes: -1 }],
     ['cacheLimitBytes', 'whole number', { cacheLimitBytes: '1 MB' }],
     ['uploadLimit', 'whole number of bytes a second', { uploadLimit: 0.5 }],
