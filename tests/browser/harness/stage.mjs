@@ -1,6 +1,7 @@
 // @ts-check
 /** What a test plays on: a stream at an origin, the service, and tabs, all gone when the test ends. */
 
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { wrongPayloads } from './hash.mjs';
 import { Origin } from './origin.mjs';
@@ -30,7 +31,7 @@ export class Stage {
    * @param {import('playwright-core').Browser} browser
    * @param {Origin} origin
    * @param {Service} service
-   * @param {{ roots: Roots, publisherKey: string | undefined, dir: string }} stream
+   * @param {{ roots: Roots, publisherKey: string | undefined, dir: string, blocklist: string }} stream
    */
   constructor(browser, origin, service, stream) {
     this.browser = browser;
@@ -55,8 +56,10 @@ export class Stage {
     const publisherKey = roots === 'attested' ? undefined : await sign(media, roots, { stream, keyFile });
     const origin = await Origin.start({ [MEDIA]: media });
     const attest = roots === 'attested' ? ['--attest-origin', origin.url(), '--allow-private-origin'] : [];
-    const service = await Service.start(['serve', '--state-dir', join(dir, 'state'), ...attest]);
-    const stage = new Stage(browser, origin, service, { roots, publisherKey, dir: media });
+    const blocklist = join(dir, 'blocked');
+    writeFileSync(blocklist, '# nothing yet\n');
+    const service = await Service.start(['serve', '--state-dir', join(dir, 'state'), '--blocklist', blocklist, ...attest]);
+    const stage = new Stage(browser, origin, service, { roots, publisherKey, dir: media, blocklist });
     t.after(() => stage.#close());
     return stage;
   }
@@ -65,6 +68,11 @@ export class Stage {
   get swarm() {
     const { roots, publisherKey } = this.stream;
     return { signaling: this.service.signaling, roots, ...(publisherKey && { publisherKey }) };
+  }
+
+  /** Has the service block content. @param {readonly string[]} contents ids */
+  block(contents) {
+    writeFileSync(this.stream.blocklist, contents.join('\n'));
   }
 
   /**

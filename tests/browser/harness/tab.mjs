@@ -80,6 +80,12 @@ export class Tab {
     return tab;
   }
 
+  /** Loads the page again, in the same context: what it stored is there. */
+  async reload() {
+    await this.page.reload();
+    await this.page.waitForFunction('globalThis.testPlayer !== undefined');
+  }
+
   /**
    * Makes the player, for a `start` that follows.
    * @param {object} config
