@@ -3,6 +3,7 @@
 mod abuse;
 mod admission;
 mod attestation;
+mod blocks;
 mod client;
 mod dev;
 mod harness;
