@@ -13,7 +13,7 @@ use tabswarm_core::{identity::Identity, time::WallTime};
 
 use crate::{
     key_file::{self, DEFAULT_KEY_FILE},
-    publish::{self, Report, WatchOptions},
+    publish::{self, Report, WatchOptions, Withdrawal},
 };
 
 /// The native tabswarm peer.
@@ -50,6 +50,10 @@ enum Command {
         /// `/<directory>/<file>`
         #[arg(long, value_name = "NAME")]
         stream: Option<String>,
+        /// Withdraw a segment, by its content id or its path relative to the playlist: viewers of a signed stream remove it from
+        /// memory and disk and share it no more. Several are possible, and later manifests keep them
+        #[arg(long, value_name = "ID|PATH")]
+        withdraw: Vec<Withdrawal>,
         /// Follow a live stream until it ends; with --out, copy segments and playlists there too, in the order that viewers may
         /// see them in
         #[arg(long)]
@@ -72,7 +76,7 @@ impl Arguments {
                 println!("publisher key  {}", identity.public_key());
                 println!("secret part    {}", key.display());
             }
-            Command::Publish { playlist, out, key, unsigned, stream, watch, grace, window } => {
+            Command::Publish { playlist, out, key, unsigned, stream, withdraw, watch, grace, window } => {
                 let publisher = if unsigned { None } else { Some(key_file::read(&key)?) };
                 if publisher.is_some() && key_file::is_readable_by_others(&key) {
                     let key = key.display();
@@ -80,10 +84,10 @@ impl Arguments {
                 }
                 if watch {
                     let (grace, window) = (Duration::from_secs(grace), Duration::from_secs(window));
-                    let options = WatchOptions { playlist, out, stream, grace, window };
+                    let options = WatchOptions { playlist, out, stream, grace, window, withdraw };
                     return follow(options, publisher.as_ref());
                 }
-                let options = publish::Options { playlist, out, stream, created: wall_clock()? };
+                let options = publish::Options { playlist, out, stream, withdraw, created: wall_clock()? };
                 print_report(&publish::publish(&options, publisher.as_ref())?, publisher.as_ref());
             }
         }

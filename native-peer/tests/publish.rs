@@ -103,6 +103,31 @@ fn publishing_again_changes_nothing_and_new_bytes_change_the_manifest() {
 }
 
 #[test]
+fn what_is_withdrawn_stays_withdrawn_and_dates_the_manifest_later() {
+    let directory = stream();
+    let file = directory.path().join("show/master.m3u8.tabswarm");
+    let publish = |more: &[&str]| {
+        succeed(directory.path(), &[&["publish", "show/master.m3u8", "--unsigned"], more].concat());
+        manifest(&file)
+    };
+    let first = publish(&[]);
+    assert!(first.withdrawn().is_empty());
+    let root = |key: SegmentKey| first.lookup(&key).unwrap().root();
+    let second = publish(&["--withdraw", "low/1.ts"]);
+    assert_eq!(second.withdrawn(), [root(key("low/1.ts"))]);
+    assert!(second.created() > first.created());
+    // By its id, and every byte range of a file; what was withdrawn before is not forgotten.
+    let id = root(key("low/0.ts")).to_string();
+    let third = publish(&["--withdraw", &id, "--withdraw", "high/all.mp4"]);
+    assert_eq!(third.withdrawn().len(), 5);
+    assert_eq!(publish(&[]), third);
+    let said =
+        fail(directory.path(), &["publish", "show/master.m3u8", "--unsigned", "--withdraw", "low/7.ts"]);
+    assert!(said.contains("low/7.ts"), "{said}");
+    assert_eq!(manifest(&file), third);
+}
+
+#[test]
 fn viewers_of_the_last_manifest_still_find_its_lists() {
     let directory = stream();
     let show = directory.path().join("show");

@@ -52,6 +52,26 @@ fn a_segment_that_left_the_playlist_stays_for_a_while() {
 }
 
 #[test]
+fn what_is_withdrawn_stays_withdrawn_when_the_manifest_lists_it_no_more() {
+    let mut live = Live::new();
+    live.package(0, 4);
+    live.look();
+    let before = live.manifest();
+    let root = before.lookup(&key("1.m4s")).unwrap().root();
+    live.options.withdraw = vec!["1.m4s".parse().unwrap()];
+    live.restart();
+    live.look();
+    assert_eq!(live.manifest().withdrawn(), [root]);
+    assert!(live.manifest().created() > before.created() && live.manifest().refresh().is_some());
+    live.package(4, 8);
+    live.look();
+    live.later(GRACE + 20 * SECOND);
+    live.look();
+    assert!(!live.lists("1.m4s"));
+    assert_eq!(live.manifest().withdrawn(), [root]);
+}
+
+#[test]
 fn a_segment_stays_as_long_as_its_playlist_plays() {
     let mut live = Live::new();
     live.package(0, 60);

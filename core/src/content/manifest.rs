@@ -7,9 +7,13 @@ use std::{cmp::Ordering, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_PATH_LEN, PathError, SegmentKey, SegmentLen, key::check_path};
+use super::{MAX_BLOCKED, MAX_PATH_LEN, PathError, SegmentKey, SegmentLen, key::check_path};
 use crate::{
-    bounded::BoundedString, id::ContentId, identity::IdentityError, time::WallTime, units::ByteRange,
+    bounded::{BoundedString, BoundedVec},
+    id::ContentId,
+    identity::IdentityError,
+    time::WallTime,
+    units::ByteRange,
 };
 
 /// Most segments of a manifest.
@@ -179,6 +183,7 @@ pub struct Manifest {
     segments: Vec<SegmentEntry>,
     /// Milliseconds after which a newer one is to be expected; 0: this is the last.
     pub(super) refresh_ms: u32,
+    pub(super) withdrawn: BoundedVec<ContentId, MAX_BLOCKED>,
 }
 
 impl Manifest {
@@ -224,7 +229,7 @@ impl Manifest {
                 return Err(ManifestError::SidecarOffset { path: path() });
             }
         }
-        Ok(Self { stream, created, tracks, segments, refresh_ms: 0 })
+        Ok(Self { stream, created, tracks, segments, refresh_ms: 0, withdrawn: BoundedVec::new() })
     }
 
     /// Name of the stream, as in its `StreamId`.
@@ -254,6 +259,18 @@ impl Manifest {
     /// After which time a newer manifest is to be expected; `None`: the stream is complete.
     pub fn refresh(&self) -> Option<Duration> {
         (self.refresh_ms > 0).then(|| Duration::from_millis(u64::from(self.refresh_ms)))
+    }
+
+    /// Names content of this stream that is not to be kept, given or taken any more.
+    #[must_use]
+    pub fn withdrawing(mut self, contents: BoundedVec<ContentId, MAX_BLOCKED>) -> Self {
+        self.withdrawn = contents;
+        self
+    }
+
+    /// Content that the publisher has withdrawn.
+    pub fn withdrawn(&self) -> &[ContentId] {
+        &self.withdrawn
     }
 
     /// Media playlists.

@@ -70,8 +70,11 @@ impl Manifest {
             segments: self.segments(),
         };
         let mut body = postcard::to_allocvec(&body).expect("a manifest has an encoding");
-        if self.refresh_ms > 0 {
+        if self.refresh_ms > 0 || !self.withdrawn.is_empty() {
             body = postcard::to_extend(&self.refresh_ms, body).expect("a number has an encoding");
+        }
+        if !self.withdrawn.is_empty() {
+            body = postcard::to_extend(&self.withdrawn, body).expect("a list has an encoding");
         }
         let body_len = u32::try_from(body.len()).map_err(|_| ManifestError::TooMany { what: "bytes" })?;
         let mut file = Vec::with_capacity(body.len() + 128);
@@ -118,11 +121,19 @@ impl Manifest {
         }
         let malformed = |_| ManifestError::Malformed;
         let (body, rest) = postcard::take_from_bytes::<BodyIn>(body).map_err(malformed)?;
-        // The file of a complete stream ends here.
-        let refresh_ms = if rest.is_empty() { 0 } else { postcard::from_bytes(rest).map_err(malformed)? };
+        // The file of a complete stream ends here, unless something of it was withdrawn.
+        let (refresh_ms, rest) = match rest {
+            [] => (0, rest),
+            rest => postcard::take_from_bytes(rest).map_err(malformed)?,
+        };
+        let withdrawn = match rest {
+            [] => BoundedVec::new(),
+            rest => postcard::from_bytes(rest).map_err(malformed)?,
+        };
         let (tracks, segments) = (body.tracks.into_vec(), body.segments.into_vec());
         let mut manifest = Self::sorted(body.stream.into_string(), body.created, tracks, segments)?;
         manifest.refresh_ms = refresh_ms;
+        manifest.withdrawn = withdrawn;
         Ok(manifest)
     }
 }
@@ -191,6 +202,17 @@ mod tests {
         assert_eq!(read, live);
         assert_eq!(manifest().refresh(), None);
         assert_ne!(file, manifest().encode_signed(&publisher()).unwrap());
+    }
+
+    #[test]
+    fn what_is_withdrawn_reads_back_of_a_complete_and_of_a_live_stream() {
+        let ids = BoundedVec::first_of((0..3).map(|number| crate::id::ContentId::from_bytes([number; 32])));
+        for manifest in [manifest(), manifest().live(std::time::Duration::from_secs(2))] {
+            let manifest = manifest.withdrawing(ids.clone());
+            let read = Manifest::decode(&manifest.encode_signed(&publisher()).unwrap(), &pinned()).unwrap();
+            assert_eq!((read.withdrawn(), read.refresh()), (&ids[..], manifest.refresh()));
+            assert_eq!(read, manifest);
+        }
     }
 
     #[test]

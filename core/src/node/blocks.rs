@@ -1,9 +1,9 @@
 //! What is blocked: gone from memory and disk, not given, not taken. A player still gets it from the origin, if that has it.
 
-use super::{Node, fetch::Phase, io::Output};
+use super::{Node, fetch::Phase, io::Output, roots::ManifestState};
 use crate::{
     content::{BlockList, SignedBlockList},
-    id::{ContentId, SegmentId},
+    id::{ContentId, SegmentId, StreamId},
     time::Timestamp,
 };
 
@@ -35,9 +35,31 @@ impl Node {
         self.apply_blocks(list, now);
     }
 
-    /// Whether content is not to be kept, given or taken.
-    pub(super) fn is_blocked(&self, content: &ContentId) -> bool {
+    /// Whether content of a stream is not to be kept, given or taken: so says the service, or the stream's publisher.
+    pub(super) fn is_blocked(&self, stream: &StreamId, content: &ContentId) -> bool {
         self.blocks.as_ref().is_some_and(|list| list.contents.contains(content))
+            || self.withdrawn(stream).is_some_and(|withdrawn| withdrawn.contains(content))
+    }
+
+    fn withdrawn(&self, stream: &StreamId) -> Option<&[ContentId]> {
+        match &self.streams.get(stream)?.manifest {
+            ManifestState::Loaded(manifest) => Some(manifest.withdrawn()),
+            ManifestState::Missing | ManifestState::Pending => None,
+        }
+    }
+
+    /// A manifest counts: what it withdraws is purged. A publisher has a say in its own stream only.
+    pub(super) fn purge_withdrawn(&mut self, stream: StreamId, now: Timestamp) {
+        let withdrawn = self.withdrawn(&stream).unwrap_or_default().to_vec();
+        for content in withdrawn {
+            let fetched =
+                self.fetches.values().any(|fetch| fetch.stream == stream && fetch.content() == Some(content));
+            let stored = self.store.get(&content).is_some_and(|stored| stored.stream == stream);
+            let kept = self.disk.index.get(&content).is_some_and(|kept| kept.stream == stream);
+            if fetched || stored || kept {
+                self.purge(&content, now);
+            }
+        }
     }
 
     fn apply_blocks(&mut self, list: BlockList, now: Timestamp) {

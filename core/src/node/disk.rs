@@ -91,15 +91,14 @@ impl DiskState {
 }
 
 impl Node {
-    /// Says that a segment is on disk, from another time: call it for each before the first fetch. What goes beyond the limit is
-    /// forgotten at once.
-    pub fn handle_restored(&mut self, stream: StreamId, content: ContentId, len: SegmentLen, now: Timestamp) {
+    /// Says that a segment is on disk, from another time: call it for each, quickest in the order of their addresses, before the
+    /// first fetch. What goes beyond the limit is forgotten. There may be thousands: outputs may wait for the next call.
+    pub fn handle_restored(&mut self, stream: StreamId, content: ContentId, len: SegmentLen) {
         self.disk.index.insert(content, len.bytes(), stream, None);
-        if self.is_blocked(&content) {
+        if self.is_blocked(&stream, &content) {
             self.forget(&content);
         }
         self.make_room(0);
-        self.settle_calmly(now);
     }
 
     /// Says how an [`Output::Persist`] went.
@@ -293,7 +292,7 @@ impl Node {
             Persisted::Kept => {
                 self.disk.failures = 0;
                 self.disk.index.insert(content, len, stream, place);
-                if self.is_blocked(&content) {
+                if self.is_blocked(&stream, &content) {
                     self.forget(&content);
                 }
             }

@@ -155,7 +155,7 @@ impl Node {
             return;
         }
         let answer = self.root_of(fetch.stream, &fetch.key, fetch.segment, now);
-        if answer.content().is_some_and(|content| self.is_blocked(&content)) {
+        if answer.content().is_some_and(|content| self.is_blocked(&fetch.stream, &content)) {
             fetch.phase = Phase::Rootless;
             return;
         }

@@ -74,6 +74,7 @@ impl Node {
             state.refresh.checked = Some(now);
             state.manifest =
                 manifest.map_or(ManifestState::Missing, |manifest| ManifestState::Loaded(Box::new(manifest)));
+            self.purge_withdrawn(stream, now);
             return;
         };
         // The publisher's key signs other streams too.
@@ -88,6 +89,7 @@ impl Node {
         let tell = is_older && !std::mem::replace(&mut state.refresh.rolled_back, true);
         if let Some(newer) = newer {
             state.manifest = ManifestState::Loaded(Box::new(newer));
+            self.purge_withdrawn(stream, now);
             self.drop_renamed(stream, now);
         }
         if tell {

@@ -9,6 +9,7 @@ mod playlist;
 mod sidecar;
 mod source;
 mod watch;
+mod withdrawal;
 
 use std::{
     collections::BTreeSet,
@@ -29,12 +30,14 @@ use tabswarm_core::{
 };
 use url::Url;
 pub use watch::{Pass, Watch, WatchOptions, watch};
+pub use withdrawal::Withdrawal;
 
 use hashing::Hashing;
 use output::Output;
 use playlist::{Media, Playlist, Reference};
 use sidecar::SidecarPlace;
 use source::Source;
+use withdrawal::withdraw;
 
 /// What is added to the name of the playlist that was given.
 pub const MANIFEST_SUFFIX: &str = ".tabswarm";
@@ -51,6 +54,8 @@ pub struct Options {
     pub out: Option<PathBuf>,
     /// Name of the stream; the playlist's URL path if there is none.
     pub stream: Option<String>,
+    /// What is withdrawn, besides what the last manifest withdrew.
+    pub withdraw: Vec<Withdrawal>,
     /// What a new manifest is dated. One that says the same as the last keeps that one's date.
     pub created: WallTime,
 }
@@ -95,6 +100,12 @@ pub enum PublishError {
     /// The parts make no manifest.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// A path to withdraw that the stream does not have.
+    #[error("--withdraw {withdrawal}: the stream has no segment of that name; give its content id")]
+    NotPublished {
+        /// What was asked for.
+        withdrawal: Withdrawal,
+    },
     /// A stream that is read from a URL can't be written beside its playlists.
     #[error("a stream at a URL needs --out, a directory to write under")]
     NoOutput,
@@ -220,6 +231,10 @@ pub fn publish(options: &Options, publisher: Option<&Identity>) -> Result<Report
         Ok(last) => (last, None),
         Err(why) => (None, Some(why)),
     };
+    if let Some(unknown) = options.withdraw.iter().find(|withdrawal| !withdrawal.is_known(&manifest)) {
+        return Err(PublishError::NotPublished { withdrawal: unknown.clone() });
+    }
+    manifest = withdraw(manifest, &options.withdraw, last.as_ref())?;
     if let Some(last) = &last {
         manifest = dated_after(manifest, last);
     }

@@ -59,6 +59,7 @@ impl Live<'static> {
             stream: None,
             grace: GRACE,
             window: Duration::from_secs(180),
+            withdraw: Vec::new(),
         };
         let watch = Watch::new(options.clone(), None);
         Self { directory, watch, options, publisher: None, now: Instant::now(), wall: 1_000_000 }

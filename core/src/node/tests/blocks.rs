@@ -29,7 +29,7 @@ fn with_disk() -> Config {
 
 fn restore(lab: &mut Lab, number: u32) {
     let (id, len) = (stream(Roots::Origin).id, SegmentLen::new(LEN).unwrap());
-    lab.call(0, &[], |node, now| node.handle_restored(id, content(number), len, now));
+    lab.call(0, &[], |node, _| node.handle_restored(id, content(number), len));
     lab.settle();
 }
 
@@ -189,6 +189,37 @@ fn what_was_away_is_purged_at_the_welcome_even_while_it_is_read() {
     lab.read(0, blob, &segment(0));
     assert!(lab.tabs[0].delivered.is_empty());
     assert_eq!(lab.tabs[0].asked.len(), 1);
+}
+
+#[test]
+fn what_its_publisher_withdraws_is_purged_and_plays_from_the_origin() {
+    let withdrawing = |number: u32, made: u64| {
+        let contents = BoundedVec::first_of([content(number)]);
+        manifest().dated(EPOCH + Duration::from_secs(made)).withdrawing(contents)
+    };
+    let id = stream(Roots::Origin).id;
+    let mut lab = two();
+    lab.call(0, &[], |node, now| node.add_manifest(id, withdrawing(0, 1), now));
+    lab.settle();
+    assert_eq!((lab.tabs[0].node.stored_bytes(), removals(&lab)), (0, vec![content(0)]));
+    lab.fetch(0, 0, FAR);
+    assert_eq!((lab.tabs[0].asked.len(), lab.tabs[0].sidecars.len()), (1, 0));
+    // An older manifest does not bring it back, and what is restored later is removed, too.
+    lab.call(0, &[], |node, now| node.add_manifest(id, manifest(), now));
+    restore(&mut lab, 0);
+    assert_eq!(removals(&lab), [content(0); 2]);
+}
+
+#[test]
+fn a_publisher_has_no_say_in_the_streams_of_others() {
+    let mut lab = two();
+    let other = Stream { id: StreamId::new(None, "/other"), name: "/other".to_owned(), roots: Roots::Origin };
+    let id = other.id;
+    lab.call(0, &[], |node, now| node.join(other, now));
+    let foreign = manifest().withdrawing(BoundedVec::first_of([content(0)]));
+    lab.call(0, &[], |node, now| node.add_manifest(id, foreign, now));
+    lab.settle();
+    assert_eq!((lab.tabs[0].node.stored_bytes(), removals(&lab)), (LEN, vec![]));
 }
 
 #[test]

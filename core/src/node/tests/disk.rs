@@ -27,7 +27,7 @@ fn alone(segments: u64) -> Lab {
 
 fn restore(lab: &mut Lab, number: u32) {
     let (id, len) = (stream(Roots::Origin).id, SegmentLen::new(LEN).unwrap());
-    lab.call(0, &[], |node, now| node.handle_restored(id, content(number), len, now));
+    lab.call(0, &[], |node, _| node.handle_restored(id, content(number), len));
     lab.settle();
 }
 
@@ -176,7 +176,7 @@ fn wrong_bytes_on_disk_are_removed_and_fetched_anew() {
 fn a_length_that_the_manifest_does_not_know_is_removed_unread() {
     let mut lab = alone(8);
     let (id, len) = (stream(Roots::Origin).id, SegmentLen::new(LEN - 1).unwrap());
-    lab.call(0, &[], |node, now| node.handle_restored(id, content(0), len, now));
+    lab.call(0, &[], |node, _| node.handle_restored(id, content(0), len));
     lab.fetch(0, 0, Duration::ZERO);
     assert_eq!((reads(&mut lab), removals(&mut lab)), (vec![], vec![content(0)]));
 }

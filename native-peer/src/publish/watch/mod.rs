@@ -33,6 +33,7 @@ use super::{
     output::Output,
     sidecar::SidecarPlace,
     source::{Source, decoded_path},
+    withdrawal::{Withdrawal, withdraw},
 };
 
 /// Between two looks when something has changed.
@@ -58,6 +59,8 @@ pub struct WatchOptions {
     pub grace: Duration,
     /// The manifest lists so much of each playlist, the newest.
     pub window: Duration,
+    /// What is withdrawn, a path as soon as and while a segment of it is listed, besides what manifests before withdrew.
+    pub withdraw: Vec<Withdrawal>,
 }
 
 /// What one look came to.
@@ -202,6 +205,7 @@ impl<'a> Watch<'a> {
             SidecarPlace::of_all(&stage.source, &stream, self.tracks.iter().map(|track| &track.path));
         let (manifest, sidecars) = self.manifest(&stream, &places, pass.ended, wall)?;
         let mut output = Output::default();
+        let manifest = withdraw(manifest, &self.options.withdraw, self.last.as_ref())?;
         let manifest = self.last.as_ref().map_or(manifest.clone(), |last| dated_after(manifest, last));
         let new = !manifest.segments().is_empty() && self.last.as_ref() != Some(&manifest);
         let bytes = encode(&manifest, self.publisher)?;
