@@ -211,7 +211,7 @@ impl Peer {
     pub fn restored(&mut self, content: &str, stream: &str, len: f64) -> Result<(), JsValue> {
         let entry = (content.parse::<ContentId>(), stream.parse::<StreamId>(), SegmentLen::new(len as u64));
         let (Ok(content), Ok(stream), Ok(len)) = entry else { return Err(code("disk-entry")) };
-        self.driver.tell(|node, now| node.handle_restored(stream, content, len, now));
+        self.driver.node.handle_restored(stream, content, len);
         Ok(())
     }
 

@@ -8,7 +8,6 @@ import type { TabswarmEventDetail, TabswarmEventMap } from './events.js';
 import { absoluteUrl } from './keys.js';
 import { Load, type Carrier, type Delivered, type LoadRequest } from './load.js';
 import { isSupported, loadModule, type Module } from './module.js';
-import { openDisk } from './opfs.js';
 import type { ResolvedOptions } from './options.js';
 import { readPath, UNKNOWN_PATH, type Path } from './paths.js';
 import { RateMeter } from './rates.js';
@@ -19,6 +18,17 @@ import { Throughput, type TransferListener } from './transfer.js';
 
 /** Connections' paths are looked up at most this often. Milliseconds. */
 const PATH_INTERVAL_MS = 1000;
+
+/** The disk; a page that wants none does not load what it takes. */
+async function openDisk(limitBytes: number): Promise<Disk | undefined> {
+  try {
+    const opfs = await import('./opfs.js');
+    return await opfs.openDisk(limitBytes);
+  } catch {
+    // Segments stay in memory.
+    return undefined;
+  }
+}
 
 /** How a session tells its page what happens. @internal */
 export type Emit = <K extends keyof TabswarmEventMap>(type: K, detail: TabswarmEventDetail<K>) => void;
