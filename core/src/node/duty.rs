@@ -116,10 +116,11 @@ impl Node {
             .saturating_sub(self.pace.margin(self.missing_bytes(fetch), self.missing_runs(fetch)));
         let late = latest <= now;
         let Some((until, part)) = self.patience(fetch, now) else { return Due::Now(None) };
-        // Whoever asks a slow origin for everything takes it from all the others, and gets nothing sooner.
+        // Whoever asks a slow origin for everything takes it from all the others, and gets nothing sooner. Nor is one uplink to
+        // pass on a whole segment because there were no parts to ask for yet.
         let shared = self.is_shared(fetch);
         let listing = matches!(fetch.phase, Phase::Listing { .. });
-        let until = if shared && listing { fetch.progress + LIST_PATIENCE } else { until };
+        let until = if listing && self.can_share(fetch) { fetch.progress + LIST_PATIENCE } else { until };
         // Whatever neighbours promise, again and again: in the end the origin is asked.
         let latest = if shared { fetch.deadline.max(fetch.listed) + OVERTIME } else { latest };
         match until.min(latest) {
@@ -268,7 +269,7 @@ impl Node {
         let Some(capacity) = self.uploads.capacity() else { return 1.0 };
         let twice = 2.0 * self.demand.at(now).value().max(1) as f64;
         let part = (capacity.value() as f64 / twice).clamp(LEAST_FITNESS, 1.0);
-        part * part
+        part * part * part * part
     }
 
     pub(super) fn lots(&self, fetch: &Fetch) -> Lots {

@@ -11,7 +11,9 @@ use crate::units::{GroupIndex, GroupRange};
 /// Most parts of a segment: each is drawn for on its own, so that a segment comes into the swarm at several places at once.
 pub(crate) const PARTS: u32 = 8;
 /// Fewest groups of a part.
-const LEAST_PART: u32 = 2;
+const LEAST_PART: u32 = 1;
+/// A swarm of so many has peers that are several hops from each other.
+const MANY: u32 = 64;
 /// Length of a tier: time for neighbours to hear of a request and to pass that on.
 pub(crate) const TIER: Duration = Duration::from_millis(300);
 
@@ -36,9 +38,11 @@ pub(crate) fn parts(groups: u32, count: u32) -> impl Iterator<Item = GroupRange>
 
 /// How long a peer leaves a part to others: `draw` is its draw from 0 to 1, `peers` the swarm's size.
 ///
-/// About two peers come due in the first tier, two more in the second, then four, eight, …, evenly spread over each.
+/// About two peers come due in the first tier, two more in the second, then four, eight, …, evenly spread over each. Of many peers
+/// it is three, three, six, …: a third copy early costs less than what else comes too late to those far away.
 pub(crate) fn wait(draw: f64, peers: u32) -> Duration {
-    let mut place = draw * f64::from(peers.max(2)) / 2.0;
+    let first = if peers < MANY { 2.0 } else { 3.0 };
+    let mut place = draw * f64::from(peers.max(2)) / first;
     if place < 1.0 {
         // The lowest draws of all go at once rather than evenly spread.
         return TIER.mul_f64(place * place);
@@ -81,7 +85,8 @@ mod tests {
         assert_eq!(due_by_tier(1), [1]);
         assert_eq!(due_by_tier(2), [2]);
         assert_eq!(due_by_tier(16), [2, 2, 4, 8]);
-        assert_eq!(due_by_tier(1024), [2, 2, 4, 8, 16, 32, 64, 128, 256, 512]);
+        assert_eq!(due_by_tier(48), [2, 2, 4, 8, 16, 16]);
+        assert_eq!(due_by_tier(1024), [3, 3, 6, 12, 24, 48, 96, 192, 384, 256]);
     }
 
     #[test]
