@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use litemap::LiteMap;
 
-use super::{Node, io::Output};
+use super::{Node, io::Output, news::News};
 use crate::{
     bounded::BoundedVec,
     id::{ContentId, LinkId, StreamId},
@@ -21,6 +21,8 @@ const GATHER: Duration = Duration::from_millis(20);
 pub(super) struct Announcements {
     pending: LiteMap<ContentId, Pending>,
     since: Option<Timestamp>,
+    /// What some neighbours hear when they are called.
+    pub(super) news: LiteMap<ContentId, News>,
 }
 
 #[derive(Debug)]
@@ -32,7 +34,8 @@ struct Pending {
 
 impl Announcements {
     pub(super) fn due(&self) -> Option<Timestamp> {
-        self.since.map(|since| since + GATHER)
+        let news = self.news.values().map(News::due);
+        self.since.map(|since| since + GATHER).into_iter().chain(news).min()
     }
 
     fn pending(&mut self, stream: StreamId, content: ContentId, now: Timestamp) -> &mut Pending {
@@ -80,6 +83,7 @@ impl Node {
     /// A segment is gone.
     pub(super) fn announce_lost(&mut self, content: ContentId) {
         self.announcements.pending.remove(&content);
+        self.announcements.news.remove(&content);
         if !self.may_upload() {
             return;
         }
@@ -104,7 +108,8 @@ impl Node {
     }
 
     pub(super) fn drive_announcements(&mut self, now: Timestamp) {
-        if self.announcements.due().is_none_or(|due| now < due) {
+        self.tell_old_news(now);
+        if self.announcements.since.is_none_or(|since| now < since + GATHER) {
             return;
         }
         self.announcements.since = None;
@@ -119,18 +124,22 @@ impl Node {
             entries.extend(group_entries(content, &runs(&pending.groups)));
         }
         for (stream, entries) in by_stream {
-            self.announce(stream, &entries);
+            self.spread(stream, &entries, now);
         }
     }
 
     /// Tells neighbours, but for those who hold that or have it coming themselves.
-    fn announce(&mut self, stream: StreamId, entries: &[HaveEntry]) {
+    pub(super) fn announce(&mut self, stream: StreamId, entries: &[HaveEntry]) {
         let links: Vec<LinkId> = self.ready_links().collect();
         for link in links {
-            let claims = &self.links[&link].transfer.claims;
-            let news = entries.iter().filter(|entry| claims.lack(entry)).cloned().collect();
-            self.tell_held(link, stream, news);
+            self.announce_to(link, stream, entries);
         }
+    }
+
+    pub(super) fn announce_to(&mut self, link: LinkId, stream: StreamId, entries: &[HaveEntry]) {
+        let Some(state) = self.links.get(&link) else { return };
+        let news = entries.iter().filter(|entry| state.transfer.claims.lack(entry)).cloned().collect();
+        self.tell_held(link, stream, news);
     }
 
     /// Tells a new neighbour everything that is held of the joined streams.
@@ -198,7 +207,7 @@ fn have_messages(stream: StreamId, entries: Vec<HaveEntry>) -> Vec<LinkMessage> 
         .collect()
 }
 
-fn group_entries(content: ContentId, ranges: &[GroupRange]) -> Vec<HaveEntry> {
+pub(super) fn group_entries(content: ContentId, ranges: &[GroupRange]) -> Vec<HaveEntry> {
     ranges
         .chunks(MAX_RANGES)
         .map(|chunk| HaveEntry { content, held: Held::Groups(BoundedVec::first_of(chunk.iter().copied())) })

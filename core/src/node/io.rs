@@ -28,6 +28,8 @@ pub struct Config {
     /// Most bytes of segments a second that are given to peers, all together; 0: none, and nothing is announced. Default: no
     /// limit.
     pub upload_limit: Option<BytesPerSec>,
+    /// Whom the uplink serves while more is asked of it than it carries. Default [`Choking::Calls`].
+    pub choking: Choking,
     /// When the first connection to a peer may be made.
     pub start: Start,
     /// Whether a service is there at all; without one the node fetches over HTTP only.
@@ -48,12 +50,22 @@ impl Config {
             cache_limit: 128 << 20,
             disk_limit: 0,
             upload_limit: None,
+            choking: Choking::Calls,
             start: Start::Playback,
             service: true,
             p2p: true,
             deliver_signed_mismatch: false,
         }
     }
+}
+
+/// Whom the uplink serves while more is asked of it than it carries.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Choking {
+    /// As BitTorrent does (BEP 3): four peers for 10 s at a time, one more for 30 s. To compare with.
+    Bep3,
+    /// One peer after the other for half a second of the uplink, who gave most first.
+    Calls,
 }
 
 /// When the first connection to a peer may be made: playback comes first.

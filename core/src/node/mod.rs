@@ -16,6 +16,7 @@ mod io;
 mod links;
 mod lists;
 mod messages;
+mod news;
 mod origins;
 mod pace;
 mod random;
@@ -43,8 +44,8 @@ use crate::{
     wire::IceServer,
 };
 pub use io::{
-    Channel, Config, Delivery, Event, FetchError, FetchRequest, LinkFailure, LinkInfo, OriginHead, Output,
-    Persisted, Provenance, Roots, SdpKind, Start, Stats, Stream,
+    Channel, Choking, Config, Delivery, Event, FetchError, FetchRequest, LinkFailure, LinkInfo, OriginHead,
+    Output, Persisted, Provenance, Roots, SdpKind, Start, Stats, Stream,
 };
 use litemap::LiteMap;
 
@@ -132,7 +133,7 @@ impl Node {
             stats: Stats::default(),
             store: Index::new(config.cache_limit),
             streams: LiteMap::new(),
-            uploads: Uploads::new(config.upload_limit, now),
+            uploads: Uploads::new(&config, now),
             waiters: LiteMap::new(),
             wall: None,
             config,

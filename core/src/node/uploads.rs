@@ -3,14 +3,14 @@
 use super::{
     Node,
     disk::Reader,
-    io::{Event, Output},
+    io::{Choking, Config, Event, Output},
     links::Link,
 };
 use crate::{
     content::GROUP_LEN,
     guard::TokenBucket,
     id::{ContentId, LinkId},
-    swarm::{Candidate, Choker, Turn, Uplink, Upload, has_time, share},
+    swarm::{Candidate, Choker, Rounds, Turn, Uplink, Upload, has_time, share},
     time::Timestamp,
     units::BytesPerSec,
     wire::{LinkMessage, RejectReason, Request, data_header},
@@ -23,12 +23,19 @@ const GROUP: u64 = GROUP_LEN as u64;
 /// Bytes that may be sent at once under a limit.
 const LIMIT_BURST: u32 = 2 * GROUP_LEN;
 
+/// How it is chosen whom to serve.
+#[derive(Debug)]
+enum Choke {
+    Calls(Choker),
+    Rounds(Rounds),
+}
+
 /// What all uploads share.
 #[derive(Debug)]
 pub(super) struct Uploads {
     /// What the page allows, in bytes.
     allowance: Option<TokenBucket>,
-    choker: Choker,
+    choking: Choke,
     /// The link that was served last.
     last: LinkId,
     limit: Option<BytesPerSec>,
@@ -36,15 +43,18 @@ pub(super) struct Uploads {
 }
 
 impl Uploads {
-    pub(super) fn new(limit: Option<BytesPerSec>, now: Timestamp) -> Self {
+    pub(super) fn new(config: &Config, now: Timestamp) -> Self {
         let mut uploads = Self {
             allowance: None,
-            choker: Choker::default(),
+            choking: match config.choking {
+                Choking::Bep3 => Choke::Rounds(Rounds::new(now)),
+                Choking::Calls => Choke::Calls(Choker::default()),
+            },
             last: LinkId::new(0),
             limit: None,
             uplink: Uplink::default(),
         };
-        uploads.set_limit(limit, now);
+        uploads.set_limit(config.upload_limit, now);
         uploads
     }
 
@@ -59,6 +69,11 @@ impl Uploads {
     /// What the uplink carries and the page allows, once that is known.
     pub(super) fn capacity(&self) -> Option<BytesPerSec> {
         self.uplink.capacity().into_iter().chain(self.limit).min()
+    }
+
+    /// Whether neighbours are called one after the other: the uplink is known and may be scarce.
+    pub(super) fn calls(&self) -> bool {
+        matches!(self.choking, Choke::Calls(_)) && self.uplink.capacity().is_some()
     }
 
     /// Whether anything may be given at all.
@@ -124,6 +139,7 @@ impl Node {
         let room = self.room_for(link, now);
         let Some(state) = self.links.get_mut(&link) else { return };
         let uploads = groups.iter().map(|group| Upload { request: request.id, content, group: *group });
+        state.transfer.note_wanted(now);
         let queued = state.transfer.queue_uploads(uploads.take(room));
         if queued < groups.len() {
             state.transfer.turn = Turn::Waits(now);
@@ -132,7 +148,11 @@ impl Node {
     }
 
     /// How many more groups for a link leave soon, if nobody has waited longer for that.
-    fn room_for(&self, link: LinkId, now: Timestamp) -> usize {
+    fn room_for(&mut self, link: LinkId, now: Timestamp) -> usize {
+        if let Choke::Rounds(rounds) = &mut self.uploads.choking {
+            rounds.admit(link);
+            return if rounds.serves(link) { usize::MAX } else { 0 };
+        }
         let called = self.links.get(&link).is_some_and(|state| state.transfer.turn.is_called(now));
         if !called && self.waiting(now).any(|other| other.link != link) {
             return 0;
@@ -145,7 +165,30 @@ impl Node {
     }
 
     fn waiting(&self, now: Timestamp) -> impl Iterator<Item = Candidate> {
-        self.links.iter().filter_map(move |(link, state)| state.transfer.candidate(*link, now))
+        let waits = move |state: &Link| state.transfer.turn.waits(now);
+        self.links
+            .iter()
+            .filter_map(move |(link, state)| Some(state.transfer.candidate(*link, waits(state)?, now)))
+    }
+
+    /// Those who wait or have not heard the news.
+    fn callable(&self, now: Timestamp) -> impl Iterator<Item = Candidate> {
+        let free = move |state: &Link| state.is_ready() && !state.transfer.turn.is_called(now);
+        self.links.iter().filter(move |(_, state)| free(state)).filter_map(move |(link, state)| {
+            let waits = state.transfer.turn.waits(now);
+            let since = waits.into_iter().chain(self.news_since(*link)).min()?;
+            Some(state.transfer.candidate(*link, since, now))
+        })
+    }
+
+    /// Serves others than before, once that is due.
+    fn start_round(&mut self, now: Timestamp) {
+        let wanting = self.links.iter().filter(|(_, state)| state.transfer.wants(now));
+        let wanting = wanting.map(|(link, state)| state.transfer.candidate(*link, now, now)).collect();
+        let Choke::Rounds(rounds) = &mut self.uploads.choking else { return };
+        for link in rounds.choose(wanting, self.random.fraction(), now) {
+            self.say(link, &LinkMessage::Unchoke);
+        }
     }
 
     /// Calls those who wait while there is time for them.
@@ -157,11 +200,16 @@ impl Node {
             if !has_time(share, queued, called) {
                 return;
             }
-            let waiting: Vec<_> = self.waiting(now).collect();
-            let Some(link) = self.uploads.choker.call(waiting.into_iter()) else { return };
+            let callable: Vec<_> = self.callable(now).collect();
+            let Choke::Calls(choker) = &mut self.uploads.choking else { return };
+            let Some(link) = choker.call(callable.into_iter()) else { return };
             let Some(state) = self.links.get_mut(&link) else { return };
+            let waits = state.transfer.turn.waits(now).is_some();
             state.transfer.turn = Turn::Called(now);
-            self.say(link, &LinkMessage::Unchoke);
+            self.tell_news(link);
+            if waits {
+                self.say(link, &LinkMessage::Unchoke);
+            }
         }
     }
 
@@ -202,13 +250,21 @@ impl Node {
             self.links.values().filter_map(|state| state.transfer.in_flight(now)).map(|(_, until)| until);
         let allowed = self.uploads.allowance.map(|allowance| allowance.ready_at(GROUP_LEN, now));
         let until = until.chain(allowed.filter(|at| now < *at)).min().filter(|_| self.queued_groups() > 0);
+        let round = match &self.uploads.choking {
+            Choke::Rounds(rounds) if !self.links.is_empty() => Some(rounds.due()).filter(|at| now < *at),
+            _ => None,
+        };
         let turns = self.links.values().filter_map(|state| state.transfer.turn.ends(now));
-        turns.chain(until).min()
+        turns.chain(until).chain(round).min()
     }
 
     /// Hands groups to the bulk channels that have room, in turn.
     pub(super) fn drive_uploads(&mut self, now: Timestamp) {
-        self.call_waiting(now);
+        match &self.uploads.choking {
+            Choke::Calls(_) => self.call_waiting(now),
+            Choke::Rounds(rounds) if rounds.due() <= now => self.start_round(now),
+            Choke::Rounds(_) => {}
+        }
         let mut room = self.uploads.in_flight().saturating_sub(self.in_flight(now));
         let mut idle = 0;
         while room > 0 && idle < self.links.len() {

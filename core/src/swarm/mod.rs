@@ -3,6 +3,7 @@
 //! Nothing here knows segments' bytes, the origin or the service; [`crate::node`] carries results between them.
 
 mod assign;
+mod bep3;
 mod choke;
 mod claims;
 pub(crate) mod duty;
@@ -11,6 +12,7 @@ mod transfer;
 mod uplink;
 
 pub(crate) use assign::{Holder, assign, rarest_first};
+pub(crate) use bep3::Rounds;
 pub(crate) use choke::{Candidate, Choker, Turn, has_time, share};
 pub(crate) use claims::Claim;
 pub(crate) use rate::Rate;

@@ -37,6 +37,8 @@ const LATEST: Duration = Duration::from_secs(2);
 const LATE_IN_LINE: u32 = 3;
 /// Most late requests whose groups are still of use when they come after all.
 const MAX_LATE: usize = 16;
+/// Who asked for something within this time wants more.
+const WANTS: Duration = Duration::from_secs(10);
 /// How long a peer that let a group come late is asked for what nobody else holds only; twice as long each time, …
 const SNUB: Duration = Duration::from_secs(10);
 /// …up to this.
@@ -114,10 +116,10 @@ pub(crate) struct Transfer {
     snubbed_until: Timestamp,
     /// Until when the peer has no time for requests, unless it calls.
     choked: Option<Timestamp>,
-    /// Bytes that came lately, …
+    /// Bytes that came lately, for the peer's standing.
     given: Rate,
-    /// …and that went to the peer, for its standing.
-    got: Rate,
+    /// When the peer asked for something last.
+    wanted: Option<Timestamp>,
     /// Where the peer stands with this side's uplink.
     pub(crate) turn: Turn,
     uploads: VecDeque<Upload>,
@@ -146,8 +148,8 @@ impl Transfer {
             snubbed_until: now,
             choked: None,
             given: Rate::over(choke::MEMORY, now),
-            got: Rate::over(choke::MEMORY, now),
             turn: Turn::None,
+            wanted: None,
             uploads: VecDeque::new(),
             in_flight: 0,
             drained: now,
@@ -291,10 +293,19 @@ impl Transfer {
         self.choked.take_if(|until| *until <= now).is_some()
     }
 
-    /// The peer as one of those who wait.
-    pub(crate) fn candidate(&self, link: LinkId, now: Timestamp) -> Option<Candidate> {
-        let (given, got) = (self.given.at(now), self.got.at(now));
-        self.turn.waits(now).map(|since| Candidate { link, since, given, got })
+    /// The peer asks for something.
+    pub(crate) fn note_wanted(&mut self, now: Timestamp) {
+        self.wanted = Some(now);
+    }
+
+    /// Whether the peer asked for something lately.
+    pub(crate) fn wants(&self, now: Timestamp) -> bool {
+        self.wanted.is_some_and(|at| now < at + WANTS)
+    }
+
+    /// The peer as one of those who may be served, which it has waited for since then.
+    pub(crate) fn candidate(&self, link: LinkId, since: Timestamp, now: Timestamp) -> Candidate {
+        Candidate { link, since, given: self.given.at(now) }
     }
 
     /// Takes back the requests for a segment that ask for one of these groups: their numbers, and what had not come.
@@ -406,7 +417,6 @@ impl Transfer {
         self.in_flight += bytes;
         self.bytes_out += bytes;
         self.rate_out.add(bytes, now);
-        self.got.add(bytes, now);
     }
 
     /// The driver's bulk channel holds this many bytes now; how many left it since it was full, if it was.

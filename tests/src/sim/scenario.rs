@@ -2,7 +2,7 @@
 
 use std::{ops::Range, time::Duration};
 
-use tabswarm_core::node::Start;
+use tabswarm_core::node::{Choking, Start};
 
 use super::{
     catalog::{CatalogSpec, RootsMode},
@@ -46,6 +46,8 @@ pub struct Scenario {
     pub seed: u64,
     /// Bytes of segments each viewer keeps.
     pub cache_limit: u64,
+    /// Whom full uplinks serve.
+    pub choking: Choking,
     /// What is played.
     pub catalog: CatalogSpec,
     /// Longest virtual time.
@@ -73,6 +75,7 @@ impl Scenario {
         Self {
             seed,
             cache_limit: 128 << 20,
+            choking: Choking::Calls,
             catalog: CatalogSpec::default(),
             limit: Duration::from_secs(600),
             network: NetworkSpec::default(),

@@ -169,6 +169,7 @@ impl World {
         self.rng.fill_bytes(&mut seed);
         let mut config = Config::new(seed);
         config.start = self.scenario.start;
+        config.choking = self.scenario.choking;
         config.cache_limit = self.scenario.cache_limit;
         config.upload_limit = viewer.leeches.then_some(BytesPerSec::new(0));
         // No two hosts' clocks agree.
