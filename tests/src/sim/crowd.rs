@@ -19,6 +19,8 @@ const HEAD_START: Duration = Duration::from_secs(10);
 const OPENING: Duration = Duration::from_secs(10);
 /// Half of the sessions are shorter.
 const MEDIAN_SESSION: Duration = Duration::from_secs(300);
+/// Who gives nothing to others: one in so many.
+const LEECH_ONE_IN: usize = 20;
 /// Who leaves without a goodbye: one in so many.
 const SILENT_ONE_IN: usize = 4;
 
@@ -43,9 +45,22 @@ impl Scenario {
                 };
                 let up = (scenario.catalog.byte_rate as f64 * uplink(fraction(&mut rng))) as u64;
                 let leaves = (leaves < length).then_some((leaves, how));
-                scenario.viewers.push(Viewer { joins, leaves, up: Some(up), ..Viewer::default() });
+                let leeches = scenario.viewers.len() % LEECH_ONE_IN == LEECH_ONE_IN - 1;
+                let viewer = Viewer { joins, leaves, leeches, up: Some(up), ..Viewer::default() };
+                scenario.viewers.push(viewer);
                 joins = leaves.map_or(length, |(at, _)| at);
             }
+        }
+        scenario
+    }
+
+    /// A crowd whose uplinks all carry so many times the stream's rate, of which three in ten give nothing, or nobody does.
+    pub fn crowd_with_leechers(seed: u64, viewers: usize, length: Duration, up: f64, leechers: bool) -> Self {
+        let mut scenario = Self::crowd(seed, viewers, length);
+        let rate = scenario.catalog.byte_rate as f64;
+        for (number, viewer) in scenario.viewers.iter_mut().enumerate() {
+            viewer.up = Some((up * rate) as u64);
+            viewer.leeches = leechers && number % 10 < 3;
         }
         scenario
     }

@@ -160,6 +160,20 @@ impl Report {
         stalled / (played + stalled).max(f64::MIN_POSITIVE)
     }
 
+    /// Bytes that viewers sent on control channels and to the service.
+    pub fn control_bytes(&self) -> u64 {
+        self.sum(|viewer| viewer.control_bytes)
+    }
+
+    /// Share of what these viewers played that came from peers.
+    pub fn peer_share(&self, of: impl Fn(u32) -> bool) -> f64 {
+        let viewers = self.viewers.iter().filter(|(id, _)| of(id.0)).map(|(_, viewer)| viewer);
+        let (peers, played) = viewers.fold((0, 0), |(peers, played), viewer| {
+            (peers + viewer.stats.peer_bytes, played + viewer.played_bytes)
+        });
+        peers as f64 / played.max(1) as f64
+    }
+
     /// Delivered segments that differ from the origin's file.
     pub fn wrong(&self) -> u64 {
         self.sum(|viewer| u64::from(viewer.wrong))
