@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Node,
     fetch::{Fetch, ListAsk, ORIGIN_STALL, Phase},
-    fetching::{STALL, URGENT},
+    fetching::STALL,
     origins::OriginUse,
     pace::SLOW,
 };
@@ -125,7 +125,7 @@ impl Node {
         let latest = if shared { fetch.deadline.max(fetch.listed) + OVERTIME } else { latest };
         match until.min(latest) {
             at if now < at => Due::At(at),
-            _ if shared && self.others_come_first(fetch, now) => Due::NotNeeded,
+            _ if shared && self.others_come_first(fetch) => Due::NotNeeded,
             _ if shared || !late => Due::Now(part),
             _ => Due::Now(None),
         }
@@ -142,10 +142,10 @@ impl Node {
         self.can_share(fetch) && self.known_len(fetch).is_some_and(|len| self.pace.is_slow(len))
     }
 
-    /// Whether a segment that is needed soon, and sooner than this one, is not complete: a slow origin brings one after the other.
-    fn others_come_first(&self, fetch: &Fetch, now: Timestamp) -> bool {
+    /// Whether a segment that is needed sooner is not complete: a slow origin brings one after the other.
+    fn others_come_first(&self, fetch: &Fetch) -> bool {
         self.fetches.values().any(|other| {
-            let sooner = other.deadline < fetch.deadline && other.deadline < now + URGENT;
+            let sooner = other.deadline < fetch.deadline;
             sooner && !other.waiters.is_empty() && other.origin_error.is_none() && !self.is_held(other)
         })
     }

@@ -20,7 +20,7 @@ use crate::{
 /// Holders that bring nothing for so long are not waited for.
 pub(super) const STALL: Duration = Duration::from_secs(2);
 /// What is needed sooner is asked for before everything else.
-pub(super) const URGENT: Duration = Duration::from_millis(3500);
+const URGENT: Duration = Duration::from_millis(3500);
 /// Every fetch is looked at so often, whatever happened.
 const LOOK: Duration = Duration::from_millis(250);
 /// Most groups one scheduling pass looks at.
