@@ -80,7 +80,8 @@ fn optimise(layout: &Layout, bound: &Path, module: &Path) -> Result<()> {
     let tool = layout.at("node_modules/binaryen/bin/wasm-opt");
     run(command(layout, "node")
         .arg(tool)
-        .args(["-Oz", "--converge"])
+        // Nothing lies in the first KB of memory: the stack ends there.
+        .args(["-Oz", "--converge", "--low-memory-unused"])
         .args(WASM_OPT_FEATURES)
         .arg(bound)
         .arg("-o")

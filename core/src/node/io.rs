@@ -62,7 +62,9 @@ impl Config {
 /// Whom the uplink serves while more is asked of it than it carries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Choking {
-    /// As BitTorrent does (BEP 3): four peers for 10 s at a time, one more for 30 s. To compare with.
+    /// As BitTorrent does (BEP 3): four peers for 10 s at a time, one more for 30 s. To compare with, and only with the feature
+    /// `bep3`.
+    #[cfg(any(test, feature = "bep3"))]
     Bep3,
     /// One peer after the other for half a second of the uplink, who gave most first.
     Calls,

@@ -3,7 +3,7 @@
 use super::{
     Node,
     disk::Reader,
-    io::{Choking, Config, Event, Output},
+    io::{Config, Event, Output},
     links::Link,
 };
 use crate::{
@@ -23,22 +23,18 @@ const GROUP: u64 = GROUP_LEN as u64;
 /// Bytes that may be sent at once under a limit.
 const LIMIT_BURST: u32 = 2 * GROUP_LEN;
 
-/// How it is chosen whom to serve.
-#[derive(Debug)]
-enum Choke {
-    Calls(Choker),
-    Rounds(Rounds),
-}
-
 /// What all uploads share.
 #[derive(Debug)]
 pub(super) struct Uploads {
     /// What the page allows, in bytes.
     allowance: Option<TokenBucket>,
-    choking: Choke,
+    choker: Choker,
     /// The link that was served last.
     last: LinkId,
     limit: Option<BytesPerSec>,
+    /// In the choker's place, to compare with.
+    #[cfg(any(test, feature = "bep3"))]
+    rounds: Option<Rounds>,
     uplink: Uplink,
 }
 
@@ -46,16 +42,35 @@ impl Uploads {
     pub(super) fn new(config: &Config, now: Timestamp) -> Self {
         let mut uploads = Self {
             allowance: None,
-            choking: match config.choking {
-                Choking::Bep3 => Choke::Rounds(Rounds::new(now)),
-                Choking::Calls => Choke::Calls(Choker::default()),
-            },
+            choker: Choker::default(),
             last: LinkId::new(0),
             limit: None,
+            #[cfg(any(test, feature = "bep3"))]
+            rounds: (config.choking == super::Choking::Bep3).then(|| Rounds::new(now)),
             uplink: Uplink::default(),
         };
         uploads.set_limit(config.upload_limit, now);
         uploads
+    }
+
+    #[cfg(any(test, feature = "bep3"))]
+    fn rounds(&self) -> Option<&Rounds> {
+        self.rounds.as_ref()
+    }
+
+    #[cfg(any(test, feature = "bep3"))]
+    fn rounds_mut(&mut self) -> Option<&mut Rounds> {
+        self.rounds.as_mut()
+    }
+
+    #[cfg(not(any(test, feature = "bep3")))]
+    fn rounds(&self) -> Option<&Rounds> {
+        None
+    }
+
+    #[cfg(not(any(test, feature = "bep3")))]
+    fn rounds_mut(&mut self) -> Option<&mut Rounds> {
+        None
     }
 
     fn set_limit(&mut self, limit: Option<BytesPerSec>, now: Timestamp) {
@@ -73,7 +88,7 @@ impl Uploads {
 
     /// Whether neighbours are called one after the other: the uplink is known and may be scarce.
     pub(super) fn calls(&self) -> bool {
-        matches!(self.choking, Choke::Calls(_)) && self.uplink.capacity().is_some()
+        self.rounds().is_none() && self.uplink.capacity().is_some()
     }
 
     /// Whether anything may be given at all.
@@ -149,7 +164,7 @@ impl Node {
 
     /// How many more groups for a link leave soon, if nobody has waited longer for that.
     fn room_for(&mut self, link: LinkId, now: Timestamp) -> usize {
-        if let Choke::Rounds(rounds) = &mut self.uploads.choking {
+        if let Some(rounds) = self.uploads.rounds_mut() {
             rounds.admit(link);
             return if rounds.serves(link) { usize::MAX } else { 0 };
         }
@@ -185,7 +200,7 @@ impl Node {
     fn start_round(&mut self, now: Timestamp) {
         let wanting = self.links.iter().filter(|(_, state)| state.transfer.wants(now));
         let wanting = wanting.map(|(link, state)| state.transfer.candidate(*link, now, now)).collect();
-        let Choke::Rounds(rounds) = &mut self.uploads.choking else { return };
+        let Some(rounds) = self.uploads.rounds_mut() else { return };
         for link in rounds.choose(wanting, self.random.fraction(), now) {
             self.say(link, &LinkMessage::Unchoke);
         }
@@ -201,8 +216,7 @@ impl Node {
                 return;
             }
             let callable: Vec<_> = self.callable(now).collect();
-            let Choke::Calls(choker) = &mut self.uploads.choking else { return };
-            let Some(link) = choker.call(callable.into_iter()) else { return };
+            let Some(link) = self.uploads.choker.call(callable.into_iter()) else { return };
             let Some(state) = self.links.get_mut(&link) else { return };
             let waits = state.transfer.turn.waits(now).is_some();
             state.transfer.turn = Turn::Called(now);
@@ -250,20 +264,18 @@ impl Node {
             self.links.values().filter_map(|state| state.transfer.in_flight(now)).map(|(_, until)| until);
         let allowed = self.uploads.allowance.map(|allowance| allowance.ready_at(GROUP_LEN, now));
         let until = until.chain(allowed.filter(|at| now < *at)).min().filter(|_| self.queued_groups() > 0);
-        let round = match &self.uploads.choking {
-            Choke::Rounds(rounds) if !self.links.is_empty() => Some(rounds.due()).filter(|at| now < *at),
-            _ => None,
-        };
+        let round = self.uploads.rounds().filter(|_| !self.links.is_empty());
+        let round = round.map(Rounds::due).filter(|at| now < *at);
         let turns = self.links.values().filter_map(|state| state.transfer.turn.ends(now));
         turns.chain(until).chain(round).min()
     }
 
     /// Hands groups to the bulk channels that have room, in turn.
     pub(super) fn drive_uploads(&mut self, now: Timestamp) {
-        match &self.uploads.choking {
-            Choke::Calls(_) => self.call_waiting(now),
-            Choke::Rounds(rounds) if rounds.due() <= now => self.start_round(now),
-            Choke::Rounds(_) => {}
+        match self.uploads.rounds() {
+            None => self.call_waiting(now),
+            Some(rounds) if rounds.due() <= now => self.start_round(now),
+            Some(_) => {}
         }
         let mut room = self.uploads.in_flight().saturating_sub(self.in_flight(now));
         let mut idle = 0;

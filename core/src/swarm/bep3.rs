@@ -25,6 +25,7 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
+    #[cfg(any(test, feature = "bep3"))]
     pub(crate) fn new(now: Timestamp) -> Self {
         Self { unchoked: Vec::new(), optimistic: None, next: now, next_optimistic: now }
     }
