@@ -125,7 +125,7 @@ impl Node {
         let latest = if shared { fetch.deadline.max(fetch.listed) + OVERTIME } else { latest };
         match until.min(latest) {
             at if now < at => Due::At(at),
-            _ if shared && self.others_come_first(fetch) => Due::NotNeeded,
+            _ if shared && self.others_come_first(fetch, now) => Due::NotNeeded,
             _ if shared || !late => Due::Now(part),
             _ => Due::Now(None),
         }
@@ -142,12 +142,26 @@ impl Node {
         self.can_share(fetch) && self.known_len(fetch).is_some_and(|len| self.pace.is_slow(len))
     }
 
-    /// Whether a segment that is needed sooner is not complete: a slow origin brings one after the other.
-    fn others_come_first(&self, fetch: &Fetch) -> bool {
-        self.fetches.values().any(|other| {
-            let sooner = other.deadline < fetch.deadline;
-            sooner && !other.waiters.is_empty() && other.origin_error.is_none() && !self.is_held(other)
-        })
+    /// Whether something is missing of a segment that is needed sooner and not on its way: a slow origin is asked for one after
+    /// the other.
+    fn others_come_first(&self, fetch: &Fetch, now: Timestamp) -> bool {
+        let sooner = |other: &&Fetch| other.deadline < fetch.deadline && !other.waiters.is_empty();
+        let waiting = self.fetches.values().filter(sooner).filter(|other| other.origin_error.is_none());
+        waiting.into_iter().any(|other| !self.is_under_way(other, now))
+    }
+
+    /// Whether everything that is missing of a segment is brought here or to a neighbour.
+    fn is_under_way(&self, fetch: &Fetch, now: Timestamp) -> bool {
+        let (Some(content), Some(stored)) = (fetch.content(), self.trading(fetch)) else { return false };
+        let claims: Vec<_> = self.claims_on(content).map(|(_, claim)| claim).collect();
+        let asked = |group: GroupIndex| {
+            let brings = fetch.origin_groups.is_none_or(|groups| groups.contains(group));
+            fetch.asked.contains_key(&group) || fetch.origin.is_some() && brings
+        };
+        let comes = |claim: &&Claim, group: GroupIndex| {
+            claim.holds(group) || claim.coming_until(std::iter::once(group)).is_some_and(|until| now < until)
+        };
+        stored.held.missing().all(|group| asked(group) || claims.iter().any(|claim| comes(claim, group)))
     }
 
     /// Whether the running request for the whole segment is to end, the origin being slow, in favour of parts that are shared
