@@ -42,14 +42,17 @@ interface Entry {
 export class Ahead {
   readonly #hls: Hls;
   readonly #start: StartLoad;
+  readonly #isDue: () => boolean;
   /** What was asked for ahead, by kind of fragment and name. */
   readonly #loads = new Map<string, Map<string, Entry>>();
   /** The last fragment of each kind that hls.js asked for. */
   readonly #last = new Map<string, FragmentLoaderContext>();
 
-  constructor(hls: Hls, start: StartLoad) {
+  /** Nothing is asked for until it is due. */
+  constructor(hls: Hls, start: StartLoad, isDue: () => boolean) {
     this.#hls = hls;
     this.#start = start;
+    this.#isDue = isDue;
   }
 
   /** hls.js asks for a fragment: the load for it that runs already, or that ended with its bytes. */
@@ -69,8 +72,9 @@ export class Ahead {
     this.refresh();
   }
 
-  /** Playlists have changed, or the playhead has moved. */
+  /** Playlists have changed, the playhead has moved, or it became due. */
   refresh(): void {
+    if (!this.#isDue()) return;
     for (const [type, last] of this.#last) this.#want(type, this.#after(last.frag).map((frag) => contextOf(frag, last)));
   }
 

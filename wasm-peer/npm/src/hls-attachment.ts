@@ -3,7 +3,7 @@
 import type Hls from 'hls.js';
 import type { Fragment, FragmentLoaderContext, HlsConfig } from 'hls.js';
 import { Ahead } from './hls-ahead.js';
-import { deadlineBeforePlaybackMs, deadlineMs } from './hls-deadline.js';
+import { deadlineAheadMs, deadlineBeforePlaybackMs, deadlineMs } from './hls-deadline.js';
 import { makeLoaderClass, type FragmentLoaderClass } from './hls-loader.js';
 import { absoluteUrl } from './keys.js';
 import type { Load, LoadRequest } from './load.js';
@@ -41,8 +41,11 @@ export class Attachment {
   constructor(session: Session, hls: Hls) {
     this.#session = session;
     this.#hls = hls;
-    this.#ahead = new Ahead(hls, (context, request) =>
-      this.handles(context) ? session.load({ ...request, deadlineMs: this.#deadlineMs(context.frag), playlist: this.#playlist }) : undefined,
+    this.#ahead = new Ahead(
+      hls,
+      (context, request) =>
+        this.handles(context) ? session.load({ ...request, deadlineMs: this.#deadlineAheadMs(context.frag), playlist: this.#playlist }) : undefined,
+      () => this.#hasPlayed && session.hasPeers,
     );
     this.#undo.push(session.onEnd(() => this.detach()));
     this.#takeLoader();
@@ -70,7 +73,7 @@ export class Attachment {
     const load = this.#ahead.take(context) ?? this.#session.load({ ...request, playlist: this.#playlist }, listener);
     if (!load) return this.#session.loadPlainly(request, listener);
     load.transfer.listener = listener;
-    if (this.#hasPlayed && this.#session.hasPeers) this.#ahead.follow(context);
+    this.#ahead.follow(context);
     return load;
   }
 
@@ -83,6 +86,10 @@ export class Attachment {
     if (this.#hasPlayed) return deadlineMs(frag, this.#media);
     if (frag.sn !== 'initSegment') this.#firstStart ??= frag.start;
     return deadlineBeforePlaybackMs(frag, this.#firstStart ?? frag.start, this.#media);
+  }
+
+  #deadlineAheadMs(frag: Fragment): number {
+    return this.#hasPlayed && this.#media ? deadlineAheadMs(frag, this.#media) : this.#deadlineMs(frag);
   }
 
   /** Bytes a millisecond that fragments come with, as far as that is known here or to hls.js. */
@@ -160,6 +167,7 @@ export class Attachment {
       if (media.paused || media.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return;
       this.#hasPlayed = true;
       this.#session.firstFrame();
+      this.#ahead.refresh();
     };
     const moved = () => this.#moveDeadlines();
     media.addEventListener('playing', played);
@@ -175,6 +183,6 @@ export class Attachment {
 
   #moveDeadlines(): void {
     for (const { pending } of [...this.loaders]) pending?.load.setDeadline(this.deadlineMs(pending.context));
-    for (const { frag, load } of [...this.#ahead.pending()]) load.setDeadline(this.#deadlineMs(frag));
+    for (const { frag, load } of [...this.#ahead.pending()]) load.setDeadline(this.#deadlineAheadMs(frag));
   }
 }

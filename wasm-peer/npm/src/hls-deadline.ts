@@ -55,3 +55,12 @@ export function deadlineMs(fragment: Placed, media: Playhead | undefined): numbe
   const rate = Math.abs(media.playbackRate) || 1;
   return Math.max(0, (ahead / rate) * 1000);
 }
+
+/**
+ * The same of a fragment that the player has not asked for: while it can't play on, what it asked for comes first.
+ * @internal
+ */
+export function deadlineAheadMs(fragment: Placed, media: Playhead): number {
+  const ms = deadlineMs(fragment, media);
+  return media.readyState < HAVE_FUTURE_DATA ? Math.max(ms, (fragment.start - media.currentTime) * 1000) : ms;
+}

@@ -22,18 +22,20 @@ function stage({ levels = 1, maxBufferLength = 30 } = {}) {
   const asked: string[] = [];
   const given: string[] = [];
   const loads: Load[] = [];
-  const ahead = new Ahead(hls as unknown as Hls, (context, request) => {
+  const playback = { hasBegun: true };
+  const start = (context: FragmentLoaderContext, request: Omit<LoadRequest, 'deadlineMs'>) => {
     const { pathname } = new URL(context.url);
     asked.push(pathname);
     const load = new Load({ ...request, deadlineMs: 1000 } as LoadRequest, { cancel: () => given.push(pathname), setDeadline: () => undefined });
     loads.push(load);
     return load;
-  });
+  };
+  const ahead = new Ahead(hls as unknown as Hls, start, () => playback.hasBegun);
   const context = (sn: number, level = 0) => {
     const frag = details[level]?.details.fragments.find((known) => known['sn'] === sn);
     return { frag, headers: {}, part: null, responseType: 'arraybuffer', type: 'fragment', url: frag?.['url'] } as unknown as FragmentLoaderContext;
   };
-  return { ahead, asked, context, details, given, hls, loads };
+  return { ahead, asked, context, details, given, hls, loads, playback };
 }
 
 const sources = { originBytes: 0, peerBytes: 9, diskBytes: 0, peers: [] };
@@ -49,6 +51,16 @@ test('what follows a fragment is asked for, each once, and taken over by the pla
   ahead.follow(context(1));
   expect(asked.slice(3)).toEqual(['/0/4.m4s']);
   expect(given).toEqual([]);
+});
+
+test('what follows a fragment that was asked for before playback began is asked for when it begins', () => {
+  const { ahead, asked, context, playback } = stage();
+  playback.hasBegun = false;
+  ahead.follow(context(0));
+  expect(asked).toEqual([]);
+  playback.hasBegun = true;
+  ahead.refresh();
+  expect(asked).toEqual(['/0/1.m4s', '/0/2.m4s', '/0/3.m4s']);
 });
 
 test('nothing is asked for beyond the buffer that the player wants', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { deadlineBeforePlaybackMs, deadlineMs, type Playhead } from '../src/hls-deadline.js';
+import { deadlineAheadMs, deadlineBeforePlaybackMs, deadlineMs, type Playhead } from '../src/hls-deadline.js';
 
 function playhead(at: Partial<Playhead> & { ranges?: [number, number][] } = {}): Playhead {
   const { ranges = [[0, 20]], ...rest } = at;
@@ -39,6 +39,13 @@ describe('a fragment is needed', () => {
     expect(deadlineMs(fragment, undefined)).toBe(0);
     expect(deadlineMs(fragment, playhead({ readyState: 1 }))).toBe(0);
     expect(deadlineMs({ ...fragment, start: 8 }, playhead())).toBe(0);
+  });
+
+  test('in a stall after what the player asked for, if it has not asked for it', () => {
+    const stalled = playhead({ readyState: 1 });
+    expect(deadlineAheadMs(fragment, stalled)).toBe(10_000);
+    expect(deadlineAheadMs({ ...fragment, start: 8 }, stalled)).toBe(0);
+    expect(deadlineAheadMs(fragment, playhead({ playbackRate: 2 }))).toBe(5000);
   });
 
   test('far off while it is paused, but not in a seek', () => {
