@@ -49,12 +49,28 @@ impl Lots {
     }
 }
 
+/// The draws of this peer and its neighbours for the parts of a segment.
+struct Line {
+    own: Lots,
+    neighbours: Vec<Lots>,
+    /// Peers that are no neighbours.
+    unknown: u32,
+    fitness: f64,
+}
+
+impl Line {
+    /// This peer's place for the part in this place.
+    fn place(&self, part: usize) -> duty::Place {
+        let draw = self.own.draw(part);
+        let before = self.neighbours.iter().filter(|lots| lots.draw(part) < draw).count() as u32;
+        duty::Place { before, unknown: self.unknown, draw, fitness: self.fitness }
+    }
+}
+
 /// What peers promise of a segment, and how long this one leaves it to them.
 struct Outlook<'a> {
     claims: Vec<&'a Claim>,
-    lots: Lots,
-    fitness: f64,
-    peers: u32,
+    line: Line,
     /// Until then somebody who holds groups may bring them.
     holding: Timestamp,
     /// Until then neighbours may say what they hold.
@@ -64,7 +80,7 @@ struct Outlook<'a> {
 impl Outlook<'_> {
     /// Until when peers may bring the part in this place of which these groups are missing.
     fn patience(&self, place: usize, missing: impl Iterator<Item = GroupIndex> + Clone) -> Timestamp {
-        let duty = duty::wait(self.lots.draw(place) / self.fitness, self.peers);
+        let duty = duty::wait(self.line.place(place));
         let held = self.claims.iter().any(|claim| claim.holds_any(missing.clone()));
         let coming = self.claims.iter().filter_map(|claim| claim.coming_until(missing.clone())).max();
         let until = coming.into_iter().chain(held.then_some(self.holding)).fold(self.hearing, Timestamp::max);
@@ -77,6 +93,9 @@ impl Node {
         fetch.wake = None;
         if self.gives_way(fetch, now) {
             self.share_origin(fetch);
+        }
+        if let Some(len) = self.known_len(fetch) {
+            self.pace.weigh(len);
         }
         match self.origin_due(fetch, now) {
             Due::At(at) => fetch.wake = Some(at),
@@ -94,7 +113,7 @@ impl Node {
         }
     }
 
-    fn origin_due(&self, fetch: &Fetch, now: Timestamp) -> Due {
+    fn origin_due(&self, fetch: &mut Fetch, now: Timestamp) -> Due {
         if fetch.origin.is_some() || fetch.origin_error.is_some() || fetch.whole.is_some() {
             return Due::NotNeeded;
         }
@@ -115,17 +134,21 @@ impl Node {
             .deadline
             .saturating_sub(self.pace.margin(self.missing_bytes(fetch), self.missing_runs(fetch)));
         let late = latest <= now;
+        let shared = self.is_shared(fetch);
+        if shared && self.others_come_first(fetch) {
+            fetch.turn = None;
+            return Due::NotNeeded;
+        }
+        fetch.turn = shared.then(|| fetch.turn.unwrap_or(now));
         let Some((until, part)) = self.patience(fetch, now) else { return Due::Now(None) };
         // Whoever asks a slow origin for everything takes it from all the others, and gets nothing sooner. Nor is one uplink to
         // pass on a whole segment because there were no parts to ask for yet.
-        let shared = self.is_shared(fetch);
         let listing = matches!(fetch.phase, Phase::Listing { .. });
         let until = if listing && self.can_share(fetch) { fetch.progress + LIST_PATIENCE } else { until };
         // Whatever neighbours promise, again and again: in the end the origin is asked.
         let latest = if shared { fetch.deadline.max(fetch.listed) + OVERTIME } else { latest };
         match until.min(latest) {
             at if now < at => Due::At(at),
-            _ if shared && self.others_come_first(fetch, now) => Due::NotNeeded,
             _ if shared || !late => Due::Now(part),
             _ => Due::Now(None),
         }
@@ -139,29 +162,24 @@ impl Node {
 
     /// Whether the origin is too slow to be asked for more than parts that are drawn for.
     fn is_shared(&self, fetch: &Fetch) -> bool {
-        self.can_share(fetch) && self.known_len(fetch).is_some_and(|len| self.pace.is_slow(len))
+        self.can_share(fetch) && self.pace.is_slow()
     }
 
-    /// Whether something is missing of a segment that is needed sooner and not on its way: a slow origin is asked for one after
-    /// the other.
-    fn others_come_first(&self, fetch: &Fetch, now: Timestamp) -> bool {
+    /// Whether more than a part is still to come from the origin of a segment that is needed sooner: a slow one is asked for one
+    /// after the other.
+    fn others_come_first(&self, fetch: &Fetch) -> bool {
         let sooner = |other: &&Fetch| other.deadline < fetch.deadline && !other.waiters.is_empty();
         let waiting = self.fetches.values().filter(sooner).filter(|other| other.origin_error.is_none());
-        waiting.into_iter().any(|other| !self.is_under_way(other, now))
+        waiting.into_iter().any(|other| !self.is_nearly_here(other))
     }
 
-    /// Whether everything that is missing of a segment is brought here or to a neighbour.
-    fn is_under_way(&self, fetch: &Fetch, now: Timestamp) -> bool {
+    /// Whether all of a segment but a part, or less, is here or at neighbours.
+    fn is_nearly_here(&self, fetch: &Fetch) -> bool {
         let (Some(content), Some(stored)) = (fetch.content(), self.trading(fetch)) else { return false };
         let claims: Vec<_> = self.claims_on(content).map(|(_, claim)| claim).collect();
-        let asked = |group: GroupIndex| {
-            let brings = fetch.origin_groups.is_none_or(|groups| groups.contains(group));
-            fetch.asked.contains_key(&group) || fetch.origin.is_some() && brings
-        };
-        let comes = |claim: &&Claim, group: GroupIndex| {
-            claim.holds(group) || claim.coming_until(std::iter::once(group)).is_some_and(|until| now < until)
-        };
-        stored.held.missing().all(|group| asked(group) || claims.iter().any(|claim| comes(claim, group)))
+        let is_owed = |group: &GroupIndex| !claims.iter().any(|claim| claim.holds(*group));
+        let owed = stored.held.missing().filter(is_owed).count() as u32;
+        owed <= stored.held.groups() / fetch.parts.max(1)
     }
 
     /// Whether the running request for the whole segment is to end, the origin being slow, in favour of parts that are shared
@@ -180,7 +198,8 @@ impl Node {
     fn share_origin(&mut self, fetch: &mut Fetch) {
         self.abort_origin(fetch);
         fetch.parts = duty::part_count(self.swarm_size(fetch));
-        fetch.told = 0;
+        // What they promised before is not passed on: they take it back as well.
+        fetch.told = u8::MAX;
         let Some(content) = fetch.content() else { return };
         self.announce_lost(content);
         let links: Vec<_> = self.ready_links().collect();
@@ -223,11 +242,9 @@ impl Node {
         let hearing = self.last_ready.map_or(fetch.listed, |at| fetch.listed.max(at + HEAR_PATIENCE));
         Outlook {
             claims: self.claims_on(content).map(|(_, claim)| claim).collect(),
-            lots: self.lots(fetch),
-            fitness: self.fitness(now),
-            peers: self.swarm_size(fetch),
+            line: self.line(fetch, now),
             holding: fetch.progress + STALL,
-            hearing,
+            hearing: fetch.turn.map_or(hearing, |turn| hearing.max(turn)),
         }
     }
 
@@ -277,6 +294,11 @@ impl Node {
         told.max(self.ready_links().count() as u32 + 1)
     }
 
+    /// Viewers of the fetch's stream that are no neighbours, as far as is known.
+    fn strangers(&self, fetch: &Fetch) -> u32 {
+        self.swarm_size(fetch) - 1 - self.ready_links().count() as u32
+    }
+
     /// How fit this peer is for origin duty, up to 1: who can't pass on what it fetched twice as fast as it is played is of
     /// little use to the others.
     fn fitness(&self, now: Timestamp) -> f64 {
@@ -287,7 +309,17 @@ impl Node {
     }
 
     pub(super) fn lots(&self, fetch: &Fetch) -> Lots {
-        let peer = self.service.peer().unwrap_or(PeerId::from_bytes([0; 32]));
+        Self::lots_of(self.service.peer().unwrap_or(PeerId::from_bytes([0; 32])), fetch)
+    }
+
+    fn line(&self, fetch: &Fetch, now: Timestamp) -> Line {
+        let neighbours = self.links.values().filter(|state| state.is_ready());
+        let neighbours: Vec<_> = neighbours.map(|state| Self::lots_of(state.peer, fetch)).collect();
+        let unknown = self.strangers(fetch);
+        Line { own: self.lots(fetch), neighbours, unknown, fitness: self.fitness(now) }
+    }
+
+    fn lots_of(peer: PeerId, fetch: &Fetch) -> Lots {
         let mut hasher = blake3::Hasher::new();
         hasher.update(peer.as_bytes());
         hasher.update(fetch.segment.as_bytes());
@@ -320,10 +352,13 @@ impl Node {
         self.announce_coming(fetch.stream, content, groups);
     }
 
-    /// What a neighbour holds or has coming comes here too: those further away need not ask the origin for it.
+    /// What a neighbour holds or has coming comes here too: those further away, if there are any, need not ask the origin for it.
     pub(super) fn relay_coming(&mut self, fetch: &mut Fetch, now: Timestamp) {
         let Phase::Trading { content } = fetch.phase else { return };
         let Some(stored) = self.store.get(&content).filter(|_| self.p2p) else { return };
+        if self.strangers(fetch) == 0 {
+            return;
+        }
         let untold = |place: usize| fetch.told & 1 << place == 0;
         let parts = duty::parts(stored.held.groups(), fetch.parts).enumerate();
         let parts = parts

@@ -66,6 +66,8 @@ pub(super) struct Fetch {
     pub(super) parts: u32,
     /// Parts of which neighbours were told that they are on their way here, a bit each.
     pub(super) told: u8,
+    /// Since when a slow origin may be asked for it, what is needed sooner being nearly here.
+    pub(super) turn: Option<Timestamp>,
     /// When the group list was known, or the fetch began.
     pub(super) listed: Timestamp,
     pub(super) origin: Option<OriginRequestId>,
@@ -136,6 +138,7 @@ impl Fetch {
             stirred: true,
             stream: request.stream,
             told: 0,
+            turn: None,
             listed: now,
             waiters,
             wake: None,

@@ -10,8 +10,10 @@ const FIRST_MARGIN: Duration = Duration::from_secs(1);
 const SAFE_MARGIN: Duration = Duration::from_secs(4);
 /// Longest time that a transfer is estimated to take.
 const LONGEST_ESTIMATE: Duration = Duration::from_secs(20);
-/// An origin that takes longer for a segment is shared.
+/// An origin that takes longer for a segment is shared, …
 pub(super) const SLOW: Duration = Duration::from_millis(1500);
+/// …until it takes less than this: while it is shared it serves few, and each of them sooner.
+const QUICK: Duration = Duration::from_millis(300);
 /// A response of fewer bytes, or in less time, says nothing of the rate.
 const LEAST_SAMPLE: u64 = 64 * 1024;
 const SHORTEST_SAMPLE: Duration = Duration::from_millis(20);
@@ -27,6 +29,8 @@ pub(super) struct Pace {
     bytes: f64,
     /// …and the seconds they took.
     seconds: f64,
+    /// Bytes of the largest segment that it takes too long for.
+    slow: Option<u64>,
     /// It sent everything when it was asked for a range.
     pub(super) refuses_ranges: bool,
 }
@@ -40,9 +44,16 @@ impl Pace {
         (estimate * 2).min(estimate.max(SAFE_MARGIN)).max(LEAST_MARGIN)
     }
 
-    /// Whether the origin takes so long for so many bytes that it is better shared with others.
-    pub(super) fn is_slow(&self, bytes: u64) -> bool {
-        self.transfer(bytes) > SLOW
+    /// Whether the origin takes so long for segments that it is better shared with others.
+    pub(super) fn is_slow(&self) -> bool {
+        self.slow.is_some()
+    }
+
+    /// Weighs what is known by the time that a segment of so many bytes takes.
+    pub(super) fn weigh(&mut self, bytes: u64) {
+        let bytes = self.slow.map_or(bytes, |slow| slow.max(bytes));
+        let limit = if self.is_slow() { QUICK } else { SLOW };
+        self.slow = (self.transfer(bytes) > limit).then_some(bytes);
     }
 
     /// How long so many bytes take after the first one.
@@ -111,6 +122,31 @@ mod tests {
         let mut pace = origin(0.1);
         (0..8).for_each(|_| pace.note_latency(Duration::from_secs(1)));
         assert!(seconds(pace.margin(MEGABYTE, 1)) > 1.8);
+    }
+
+    #[test]
+    fn an_origin_that_was_slow_has_to_be_quick_to_be_left_to_everybody_again() {
+        let slow = |seconds: &[f64]| {
+            let mut pace = Pace::default();
+            for seconds in seconds {
+                (0..16).for_each(|_| pace.note(Duration::ZERO, MEGABYTE, Duration::from_secs_f64(*seconds)));
+                pace.weigh(MEGABYTE);
+            }
+            pace.is_slow()
+        };
+        assert!(!slow(&[1.4]));
+        assert!(slow(&[1.6]));
+        assert!(slow(&[1.6, 0.4]));
+        assert!(!slow(&[1.6, 0.2]));
+        assert!(!slow(&[1.6, 0.2, 1.4]));
+    }
+
+    #[test]
+    fn a_small_segment_does_not_make_a_slow_origin_quick() {
+        let mut pace = origin(1.6);
+        pace.weigh(MEGABYTE);
+        pace.weigh(MEGABYTE / 100);
+        assert!(pace.is_slow());
     }
 
     #[test]

@@ -36,24 +36,43 @@ pub(crate) fn parts(groups: u32, count: u32) -> impl Iterator<Item = GroupRange>
     })
 }
 
-/// How long a peer leaves a part to others: `draw` is its draw from 0 to 1, `peers` the swarm's size.
+/// A peer's place in the line for a part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Neighbours that drew less.
+    pub(crate) before: u32,
+    /// Peers whose draws are not known.
+    pub(crate) unknown: u32,
+    /// The peer's own draw, 0 to 1: it says how many of those drew less.
+    pub(crate) draw: f64,
+    /// How fit the peer is, up to 1: others go first while it is little.
+    pub(crate) fitness: f64,
+}
+
+/// How long a peer leaves a part to others.
 ///
-/// About two peers come due in the first tier, two more in the second, then four, eight, …, evenly spread over each. Of many peers
-/// it is three, three, six, …: a third copy early costs less than what else comes too late to those far away.
-pub(crate) fn wait(draw: f64, peers: u32) -> Duration {
-    let first = if peers < MANY { 2.0 } else { 3.0 };
-    let mut place = draw * f64::from(peers.max(2)) / first;
+/// If all are neighbours, one peer comes due at once, the next half a tier later, as nothing has to be passed on, then two, four, …
+/// Of more, about two come due in the first tier, two more in the second, then four, eight, …, evenly spread over each. Of many peers it is three, three, six, …: a third
+/// copy early costs less than what else comes too late to those far away.
+pub(crate) fn wait(place: Place) -> Duration {
+    let (first, tier) = match place.unknown {
+        0 => (1.0, TIER / 2),
+        1..MANY => (2.0, TIER),
+        _ => (3.0, TIER),
+    };
+    let before = f64::from(place.before) + place.draw * f64::from(place.unknown);
+    let mut place = before / (first * place.fitness);
     if place < 1.0 {
         // The lowest draws of all go at once rather than evenly spread.
-        return TIER.mul_f64(place * place);
+        return tier.mul_f64(place * place);
     }
     // Powers of two by division, exact on every target.
-    let mut tier = 1_u32;
+    let mut tiers = 1_u32;
     while place >= 2.0 {
         place /= 2.0;
-        tier += 1;
+        tiers += 1;
     }
-    TIER * tier + TIER.mul_f64(place - 1.0)
+    tier * tiers + tier.mul_f64(place - 1.0)
 }
 
 #[cfg(test)]
@@ -71,10 +90,15 @@ mod tests {
         }
     }
 
+    /// The place of a peer that knows the draw of none of so many peers.
+    fn alone(draw: f64, unknown: u32) -> Place {
+        Place { before: 0, unknown, draw, fitness: 1.0 }
+    }
+
     /// How many of so many peers, evenly drawn, come due in each tier.
     fn due_by_tier(peers: u32) -> Vec<usize> {
-        let waits: Vec<_> =
-            (0..peers).map(|peer| wait((f64::from(peer) + 0.5) / f64::from(peers), peers)).collect();
+        let draw = |peer: u32| (f64::from(peer) + 0.5) / f64::from(peers);
+        let waits: Vec<_> = (0..peers).map(|peer| wait(alone(draw(peer), peers))).collect();
         let tier = |wait: &Duration| (wait.as_micros() / TIER.as_micros()) as usize;
         let last = waits.iter().map(tier).max().unwrap();
         (0..=last).map(|wanted| waits.iter().filter(|wait| tier(wait) == wanted).count()).collect()
@@ -90,9 +114,23 @@ mod tests {
     }
 
     #[test]
+    fn among_neighbours_one_comes_due_at_once_and_the_others_half_tiers_later() {
+        let wait = |before| wait(Place { before, unknown: 0, draw: 0.9, fitness: 1.0 });
+        let tiers: Vec<_> = (0..8).map(|before| 2 * wait(before).as_micros() / TIER.as_micros()).collect();
+        assert_eq!(tiers, [0, 1, 2, 2, 3, 3, 3, 3]);
+        assert_eq!(wait(0), Duration::ZERO);
+    }
+
+    #[test]
+    fn who_is_less_fit_lets_others_go_first() {
+        let place = Place { before: 1, unknown: 4, draw: 0.5, fitness: 1.0 };
+        assert!(wait(place) < wait(Place { fitness: 0.1, ..place }));
+    }
+
+    #[test]
     fn a_lower_draw_never_waits_longer() {
         for peers in [1, 3, 50, 100_000] {
-            let waits: Vec<_> = (0..1000).map(|draw| wait(f64::from(draw) / 1000.0, peers)).collect();
+            let waits: Vec<_> = (0..1000).map(|draw| wait(alone(f64::from(draw) / 1000.0, peers))).collect();
             assert!(waits.is_sorted(), "{peers} peers");
         }
     }

@@ -5,7 +5,7 @@ use crate::{
     bounded::BoundedVec,
     content::GROUP_LEN,
     units::{ByteRange, GroupIndex, GroupRange},
-    wire::{Have, HaveEntry, Held, LinkMessage, Request},
+    wire::{Have, HaveEntry, Held, LinkMessage, Request, ServiceMessage},
 };
 
 const FAR: Duration = Duration::from_secs(20);
@@ -288,13 +288,14 @@ fn neighbours_ask_for_the_groups_of_a_segment_in_an_order_of_their_own() {
     assert!(!firsts.contains(&None) && firsts.len() > 1, "{firsts:?}");
 }
 
-#[test]
-fn who_has_it_coming_from_a_neighbour_says_so_to_the_others_once() {
+/// What the second of three says to the third of what the first one has coming, in a swarm of so many.
+fn relayed(population: u32) -> Vec<Held> {
     let mut lab = Lab::connected(3);
+    let stream = stream(Roots::Origin).id;
     lab.fetch(1, 0, FAR);
     lab.answer_sidecars(1, 0);
+    lab.tell(1, &ServiceMessage::Population { stream, population });
     lab.tabs[1].said.clear();
-    let coming = |groups: std::ops::Range<u32>| Held::Coming(BoundedVec::first_of([range(groups)]));
     lab.claim(0, 1, 0, coming(0..3));
     lab.claim(0, 1, 0, coming(3..GROUPS));
     lab.claim(0, 1, 0, coming(0..GROUPS));
@@ -303,8 +304,21 @@ fn who_has_it_coming_from_a_neighbour_says_so_to_the_others_once() {
         LinkMessage::Have(have) if *to == link => Some(have.entries[0].held.clone()),
         _ => None,
     };
-    let told: Vec<_> = lab.tabs[1].said.iter().filter_map(told).collect();
-    assert_eq!(told, [coming(0..GROUPS)], "once, and not before all of it is on its way");
+    lab.tabs[1].said.iter().filter_map(told).collect()
+}
+
+fn coming(groups: std::ops::Range<u32>) -> Held {
+    Held::Coming(BoundedVec::first_of([range(groups)]))
+}
+
+#[test]
+fn who_has_it_coming_from_a_neighbour_says_so_to_the_others_once() {
+    assert_eq!(relayed(4), [coming(0..GROUPS)], "once, and not before all of it is on its way");
+}
+
+#[test]
+fn among_neighbours_nobody_passes_on_what_all_have_heard() {
+    assert_eq!(relayed(3), []);
 }
 
 #[test]
