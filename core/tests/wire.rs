@@ -156,6 +156,7 @@ fn link_messages() -> Vec<(&'static str, Vec<LinkMessage>)> {
         ("link_list_part", vec![LinkMessage::ListPart(part)]),
         ("link_no_list", vec![LinkMessage::NoList(CONTENT)]),
         ("link_unchoke", vec![LinkMessage::Unchoke]),
+        ("link_release", vec![LinkMessage::Release]),
     ]
 }
 
@@ -186,6 +187,8 @@ fn client_messages() -> Vec<(&'static str, Vec<ClientMessage>)> {
         ("client_attest", vec![ClientMessage::Attest(request)]),
         ("client_renew", vec![ClientMessage::Renew]),
         ("client_ping", vec![ClientMessage::Ping]),
+        ("client_full", vec![ClientMessage::Full(true), ClientMessage::Full(false)]),
+        ("client_refuse", vec![ClientMessage::Refuse(PEER)]),
     ]
 }
 

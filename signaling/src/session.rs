@@ -5,7 +5,7 @@ use tabswarm_core::{
     id::{Nonce, PeerId, StreamId},
     identity::{IdentityError, PublicKey, SignedCertificate, SignedIntroduction, Trusted, domain},
     wire::{
-        AttestFailure, AttestRequest, ClientHello, ClientMessage, Frame, Frames, GoawayReason,
+        AttestFailure, AttestRequest, ClientHello, ClientMessage, FEATURE_NEAR, Frame, Frames, GoawayReason,
         PROTOCOL_VERSIONS, ServiceMessage, Welcome,
     },
 };
@@ -96,7 +96,8 @@ impl Session {
             }
         };
         let (me, certificate) = shared.issuer.certify(key, nonce, from, wall_now);
-        let (seat, replaced) = service.registry().connect(me, key, outbox.clone(), service.now());
+        let group = (hello.features & FEATURE_NEAR != 0).then_some(from.group);
+        let (seat, replaced) = service.registry().connect(me, key, group, outbox.clone(), service.now());
         if let Some(older) = replaced {
             older.close(Close::REPLACED);
             service.population_changed();
@@ -154,6 +155,17 @@ impl Session {
             }
             ClientMessage::Ping => {
                 self.outbox.send(&ServiceMessage::Pong);
+                Ok(())
+            }
+            ClientMessage::Full(full) => {
+                self.service.registry().set_full(self.seat, full);
+                Ok(())
+            }
+            ClientMessage::Refuse(caller) => {
+                let receiver = self.service.registry().receiver(self.seat, caller).cloned();
+                if let Some(receiver) = receiver {
+                    receiver.send(&ServiceMessage::Unreachable(self.me));
+                }
                 Ok(())
             }
         }

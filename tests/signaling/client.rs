@@ -13,8 +13,8 @@ use tabswarm_core::{
     },
     time::WallTime,
     wire::{
-        AttestRequest, ClientHello, ClientMessage, GoawayReason, PROTOCOL_VERSIONS, ServiceMessage, Welcome,
-        frames,
+        AttestRequest, ClientHello, ClientMessage, FEATURE_NEAR, GoawayReason, PROTOCOL_VERSIONS,
+        ServiceMessage, Welcome, frames,
     },
 };
 use tokio::{
@@ -84,11 +84,11 @@ impl Stranger {
         }
     }
 
-    /// A right hello of a key.
+    /// A right hello of a key, that wants peers of its network group.
     pub fn hello(&self, identity: &Identity) -> ClientHello {
         ClientHello {
             versions: PROTOCOL_VERSIONS,
-            features: 0,
+            features: FEATURE_NEAR,
             public_key: identity.public_key(),
             proof: identity.sign(domain::SERVICE_HELLO, &self.challenge),
             previous: None,

@@ -183,3 +183,46 @@ async fn a_peer_joins_so_many_swarms_and_no_more() {
     assert_eq!(members[3].goaway().await, Some(GoawayReason::Overloaded));
     assert_eq!(members[0].drain().await.len(), 2, "peers and population");
 }
+
+#[tokio::test]
+async fn who_is_refused_hears_it_from_the_service_and_nobody_else_does() {
+    let harness = Harness::start(Config::default()).await;
+    let (mut first, mut second) = introduced_pair(&harness).await;
+    let mut stranger = Client::connect(harness.address, 103).await;
+    stranger.send(&ClientMessage::Refuse(second.me)).await;
+    assert_eq!(stranger.drain().await, []);
+    first.send(&ClientMessage::Refuse(second.me)).await;
+    first.drain().await;
+    let told = second.drain().await;
+    assert!(told.contains(&ServiceMessage::Unreachable(first.me)));
+    assert!(!told.contains(&ServiceMessage::Unreachable(stranger.me)));
+}
+
+#[tokio::test]
+async fn peers_of_ones_own_network_group_are_named_first_if_both_want_that() {
+    let header = Some(axum::http::HeaderName::from_static("x-forwarded-for"));
+    let harness = Harness::start(Config { client_address_header: header, ..Config::default() }).await;
+    let mut members = Vec::new();
+    for number in 0..40 {
+        // Every tenth of them is in the asker's network.
+        let address = format!("203.0.{}.7", if number % 10 == 0 { 100 } else { number });
+        let mut member = Client::connect_from(harness.address, 1 + number, &address).await.unwrap();
+        member.join(0).await;
+        members.push(member);
+    }
+    let near: BTreeSet<_> = members.iter().step_by(10).map(|member| member.me).collect();
+    let mut asker = Client::connect_from(harness.address, 101, "203.0.100.99").await.unwrap();
+    let (_, named) = asker.join(8).await;
+    assert_eq!(named[4..].iter().copied().collect::<BTreeSet<_>>(), near);
+
+    let entry = crate::client::Entry { forwarded_for: Some("203.0.100.98"), ..Default::default() };
+    let stranger = crate::client::Stranger::enter(harness.address, &entry).await;
+    let identity = tabswarm_core::identity::Identity::from_seed([102; 32]);
+    let mut hello = stranger.hello(&identity);
+    hello.features = 0;
+    let mut aloof = stranger.greet(identity, hello).await.unwrap();
+    let (population, named) = aloof.join(8).await;
+    assert_eq!((population, named.len()), (42, 8));
+    let named: BTreeSet<_> = named.into_iter().collect();
+    assert!(!near.is_subset(&named), "all four by chance");
+}

@@ -3,7 +3,7 @@
 use super::{
     Node,
     io::{Output, SdpKind},
-    links::{Link, MAX_CANDIDATES, MAX_EARLY_CANDIDATES, MAX_LINKS, Side},
+    links::{Link, MAX_CANDIDATES, MAX_EARLY_CANDIDATES, Side},
 };
 use crate::{
     id::{LinkId, PeerId, SessionId},
@@ -79,7 +79,9 @@ impl Node {
             }
             let session = self.new_session();
             let link = LinkId::new(self.next_handle());
-            self.links.insert(link, Link::new(peer, Side::Dialer, session, now));
+            let mut state = Link::new(peer, Side::Dialer, session, now);
+            state.kept = self.keeps_another();
+            self.links.insert(link, state);
             self.output(Output::Dial { link });
         }
     }
@@ -119,8 +121,11 @@ impl Node {
             }
             self.close_link(link, None);
         }
-        let full = self.links.len() >= MAX_LINKS;
-        if full || !self.budget.take_accept(from, self.links.len(), self.pending_links(), now) {
+        if !self.budget.take_accept(from, self.links.len(), self.pending_links(), now) {
+            return;
+        }
+        if !self.has_room(now) {
+            self.refuse(from);
             return;
         }
         let link = LinkId::new(self.next_handle());
@@ -167,10 +172,11 @@ impl Node {
     }
 
     /// The service says that an introduction did not reach its target.
-    pub(super) fn peer_unreachable(&mut self, peer: PeerId, _now: Timestamp) {
+    pub(super) fn peer_unreachable(&mut self, peer: PeerId, now: Timestamp) {
         let pending = self.links.iter().find(|(_, state)| state.peer == peer && !state.is_ready());
         if let Some(link) = pending.map(|(link, _)| *link) {
             self.close_link(link, None);
+            self.look_further(now);
         }
     }
 

@@ -30,6 +30,12 @@ pub struct Config {
     pub upload_limit: Option<BytesPerSec>,
     /// Whom the uplink serves while more is asked of it than it carries. Default [`Choking::Calls`].
     pub choking: Choking,
+    /// Links that a peer looks for. Default 10.
+    pub links: usize,
+    /// Most links, but for up to two more while one takes another's place. Default 12.
+    pub max_links: usize,
+    /// Whether the service may introduce peers of the same network group first. Default `true`.
+    pub near: bool,
     /// When the first connection to a peer may be made.
     pub start: Start,
     /// Whether a service is there at all; without one the node fetches over HTTP only.
@@ -51,6 +57,9 @@ impl Config {
             disk_limit: 0,
             upload_limit: None,
             choking: Choking::Calls,
+            links: 10,
+            max_links: 12,
+            near: true,
             start: Start::Playback,
             service: true,
             p2p: true,

@@ -10,15 +10,11 @@ use crate::{
     guard::{TokenBucket, Violation},
     id::{ContentId, LinkId, PeerId, SessionId},
     identity::{Candidate, Fingerprint, HelloError, HelloExpectation, LinkHello, Rights, SignedCertificate},
-    swarm::Transfer,
+    swarm::{Traffic, Transfer},
     time::Timestamp,
     wire::{ByeReason, LinkMessage, PROTOCOL_VERSIONS},
 };
 
-/// Most links of a tab: three times what it looks for itself, so that newcomers find room at those who came before.
-pub const MAX_LINKS: usize = 24;
-/// Links a tab tries to have.
-const TARGET_LINKS: usize = 8;
 /// A link that is not ready after this is given up.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// A silent link is pinged after this.
@@ -74,7 +70,12 @@ pub(super) struct Link {
     pub(super) control: TokenBucket,
     /// Values of group lists that the peer may still be given.
     pub(super) lists: TokenBucket,
-    since: Timestamp,
+    /// This side made it and never gives it up.
+    pub(super) kept: bool,
+    /// When the peer was asked to let it go.
+    pub(super) asked: Option<Timestamp>,
+    pub(super) traffic: Traffic,
+    pub(super) since: Timestamp,
     state: State,
 }
 
@@ -94,6 +95,9 @@ impl Link {
             may_upload: false,
             control: TokenBucket::new(CONTROL_BURST, CONTROL_PER_SECOND, now),
             lists: TokenBucket::new(LIST_VALUES_BURST, LIST_VALUES_PER_SECOND, now),
+            kept: false,
+            asked: None,
+            traffic: Traffic::default(),
             since: now,
             state: State::Connecting { greeted: false },
         }
@@ -170,7 +174,8 @@ impl Node {
     }
 
     pub(super) fn links_wanted(&self) -> u8 {
-        TARGET_LINKS.saturating_sub(self.links.len()) as u8
+        let missing = self.config.links.saturating_sub(self.links.len()) as u8;
+        missing.max(u8::from(self.partners.seeks && self.links.len() <= self.config.max_links))
     }
 
     pub(super) fn pending_links(&self) -> usize {
@@ -238,6 +243,7 @@ impl Node {
         state.state = State::Ready { heard: now, ping: None };
         let peer = state.peer;
         self.last_ready = Some(now);
+        self.partners.seeks = false;
         self.stir();
         self.event(Event::PeerConnected { link, peer });
         self.announce_all(link);

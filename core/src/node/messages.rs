@@ -87,6 +87,7 @@ impl Node {
             }
             LinkMessage::GetList(content) => self.send_list(link, &content, now),
             LinkMessage::ListPart(part) => self.handle_list_part(link, part, now),
+            LinkMessage::Release => self.handle_release(link),
             LinkMessage::NoList(content) => self.handle_no_list(link, &content, now),
             LinkMessage::Unchoke => {
                 state.transfer.unchoked();
@@ -230,7 +231,7 @@ impl Node {
 fn cost(message: &LinkMessage) -> u32 {
     let of_entries = |entries: usize| 1 + entries as u32 / 4;
     match message {
-        LinkMessage::GetList(_) => 16,
+        LinkMessage::GetList(_) | LinkMessage::Release => 16,
         LinkMessage::Have(have) => of_entries(have.entries.len()),
         LinkMessage::Lost(contents) => of_entries(contents.len()),
         LinkMessage::Request(request) => of_entries(request.groups.len()),

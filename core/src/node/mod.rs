@@ -19,6 +19,7 @@ mod messages;
 mod news;
 mod origins;
 mod pace;
+mod partners;
 mod random;
 mod refresh;
 mod roots;
@@ -30,7 +31,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use self::{
     announce::Announcements, disk::DiskState, fetch::Fetch, links::Link, origins::OriginUse, pace::Pace,
-    random::Random, roots::StreamState, service::Service, uploads::Uploads,
+    partners::Partners, random::Random, roots::StreamState, service::Service, uploads::Uploads,
 };
 pub use crate::swarm::BULK_LOW;
 use crate::{
@@ -93,6 +94,7 @@ pub struct Node {
     outputs: VecDeque<Output>,
     p2p: bool,
     pace: Pace,
+    partners: Partners,
     random: Random,
     service: Service,
     stats: Stats,
@@ -128,6 +130,7 @@ impl Node {
             outputs: VecDeque::new(),
             p2p: config.p2p,
             pace: Pace::default(),
+            partners: Partners::default(),
             random,
             service: Service::new(&config, now),
             stats: Stats::default(),
@@ -275,6 +278,7 @@ impl Node {
         self.drive_discovery(now);
         self.drive_links(now);
         self.drive_dials(now);
+        self.drive_partners(now);
         self.expire_loads(now);
         self.drive_fetches(now);
         self.drive_announcements(now);
@@ -296,6 +300,7 @@ impl Node {
             self.disk.timeout(),
             self.announcements.due(),
             self.discovery_timeout(),
+            self.partners_timeout(),
         ]
         .into_iter()
         .flatten()

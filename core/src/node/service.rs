@@ -14,8 +14,8 @@ use crate::{
     identity::{PublicKey, Rights, SignedCertificate, domain},
     time::Timestamp,
     wire::{
-        ClientHello, ClientMessage, IceServer, MAX_MESSAGE_LEN, PROTOCOL_VERSIONS, ServiceMessage, Welcome,
-        frames,
+        ClientHello, ClientMessage, FEATURE_NEAR, IceServer, MAX_MESSAGE_LEN, PROTOCOL_VERSIONS,
+        ServiceMessage, Welcome, frames,
     },
 };
 
@@ -33,6 +33,8 @@ const PONG_PATIENCE: Duration = Duration::from_secs(15);
 const RENEW_AFTER: Duration = Duration::from_secs(20 * 60);
 /// A smaller swarm is asked for more peers this often.
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(10);
+/// Who has fewer links does not wait so long once nobody who was named is left.
+const FEW_LINKS: usize = 6;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
@@ -211,7 +213,7 @@ impl Node {
         let token = self.config.token.as_ref().and_then(|token| BoundedString::try_from(token.clone()).ok());
         let hello = ClientHello {
             versions: PROTOCOL_VERSIONS,
-            features: 0,
+            features: if self.config.near { FEATURE_NEAR } else { 0 },
             public_key: self.identity.public_key(),
             proof: self.identity.sign(domain::SERVICE_HELLO, challenge),
             previous: self.service.certificate.clone(),
@@ -243,6 +245,7 @@ impl Node {
         self.service.ice_servers = welcome.ice_servers.into_vec();
         self.service.attests = welcome.attests;
         self.service.attempt = 0;
+        self.partners.said_full = false;
         self.service.state = State::Ready { heard: now, pinged: None };
         for state in self.streams.iter_mut().map(|(_, value)| value) {
             state.forget_session();
@@ -401,6 +404,15 @@ impl Node {
         }
         for message in messages {
             self.tell_service(&message);
+        }
+    }
+
+    /// All peers that the service named are gone or full: who has hardly anybody asks for others soon.
+    pub(super) fn look_further(&mut self, now: Timestamp) {
+        if self.named.is_empty() && self.links.len() < FEW_LINKS {
+            for state in self.streams.iter_mut().map(|(_, value)| value) {
+                state.ask_again = state.ask_again.min(now + DISCOVERY_INTERVAL / 5);
+            }
         }
     }
 

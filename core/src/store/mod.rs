@@ -134,7 +134,12 @@ impl Index {
 
     /// Whether a segment is one of the last that were used.
     pub fn is_recent(&self, stored: &Stored) -> bool {
-        stored.used + RECENT > self.uses
+        self.was_used_within(stored, RECENT)
+    }
+
+    /// Whether a segment was used in the last so many uses.
+    pub fn was_used_within(&self, stored: &Stored, uses: u64) -> bool {
+        stored.used + uses > self.uses
     }
 
     /// The segment to go next while the index is over its limit.

@@ -38,6 +38,7 @@ const GET_LIST: u16 = 10;
 const LIST_PART: u16 = 11;
 const NO_LIST: u16 = 12;
 const UNCHOKE: u16 = 13;
+const RELEASE: u16 = 14;
 const DATA: u16 = 32;
 
 /// A control message between two peers.
@@ -69,6 +70,8 @@ pub enum LinkMessage {
     NoList(ContentId),
     /// The sender, who rejected a request for being busy, has time for requests now.
     Unchoke,
+    /// The sender would give the link up. Who can spare it closes it with [`ByeReason::TooManyLinks`], others do nothing.
+    Release,
 }
 
 /// Why a peer says goodbye.
@@ -80,7 +83,7 @@ pub enum ByeReason {
     Misbehaviour,
     /// The sides share no protocol version.
     NoCommonVersion,
-    /// The sender has more links than it wants.
+    /// The receiver would give the link up, and the sender can spare it.
     TooManyLinks,
 }
 
@@ -209,6 +212,7 @@ impl LinkMessage {
             Self::ListPart(part) => write_frame(out, LIST_PART, part),
             Self::NoList(content) => write_frame(out, NO_LIST, content),
             Self::Unchoke => write_frame(out, UNCHOKE, &()),
+            Self::Release => write_frame(out, RELEASE, &()),
         }
     }
 
@@ -241,6 +245,7 @@ impl LinkMessage {
             LIST_PART => Self::ListPart(read_body(frame)?),
             NO_LIST => Self::NoList(read_body(frame)?),
             UNCHOKE => Self::Unchoke,
+            RELEASE => Self::Release,
             _ => return Ok(None),
         }))
     }

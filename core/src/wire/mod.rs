@@ -16,8 +16,8 @@ pub use link::{
     MAX_LIST_PART, MAX_RANGES, RejectReason, Request, data_header,
 };
 pub use service::{
-    AttestFailure, AttestRequest, Attested, ClientHello, ClientMessage, GoawayReason, IceServer,
-    MAX_INTRODUCED, ServiceMessage, Welcome,
+    AttestFailure, AttestRequest, Attested, ClientHello, ClientMessage, FEATURE_NEAR, GoawayReason,
+    IceServer, MAX_INTRODUCED, ServiceMessage, Welcome,
 };
 
 /// Lowest and highest protocol version this build speaks.

@@ -14,6 +14,8 @@ use crate::{
     time::WallTime,
 };
 
+/// Feature bit of a peer that is introduced to peers of its own network group first.
+pub const FEATURE_NEAR: u64 = 1;
 /// Most peers the service introduces in one answer.
 pub const MAX_INTRODUCED: usize = 8;
 
@@ -25,6 +27,8 @@ const INTRODUCE: u16 = 68;
 const ATTEST: u16 = 69;
 const RENEW: u16 = 70;
 const CLIENT_PING: u16 = 71;
+const FULL: u16 = 72;
+const REFUSE: u16 = 73;
 
 const CHALLENGE: u16 = 96;
 const WELCOME: u16 = 97;
@@ -73,6 +77,10 @@ pub enum ClientMessage {
     Renew,
     /// Asks for a [`ServiceMessage::Pong`].
     Ping,
+    /// The sender has all the links it wants, or has room again: others are introduced to it last, or as usual.
+    Full(bool),
+    /// The sender does not take this peer's offer. The peer gets [`ServiceMessage::Unreachable`].
+    Refuse(PeerId),
 }
 
 /// First message of a peer.
@@ -114,7 +122,7 @@ pub enum ServiceMessage {
         stream: StreamId,
         /// Peers in the swarm, the asker among them.
         population: u32,
-        /// Random other members.
+        /// Other members, those drawn by chance first, then some of the asker's network group.
         peers: BoundedVec<PeerId, MAX_INTRODUCED>,
     },
     /// The size of a joined swarm changed.
@@ -146,7 +154,7 @@ pub enum ServiceMessage {
         /// Seconds the peer waits before it connects again.
         retry_after_secs: u32,
     },
-    /// The receiver of an introduction is gone or was never introduced to the sender.
+    /// The receiver of an introduction is gone, was never introduced to the sender, or does not take its offer.
     Unreachable(PeerId),
     /// What is not to be kept, given or taken; right after the welcome, where there is such a list, and when it changes.
     Blocked(Box<SignedBlockList>),
@@ -234,6 +242,8 @@ impl ClientMessage {
             Self::Attest(request) => write_frame(out, ATTEST, request),
             Self::Renew => write_frame(out, RENEW, &()),
             Self::Ping => write_frame(out, CLIENT_PING, &()),
+            Self::Full(full) => write_frame(out, FULL, full),
+            Self::Refuse(peer) => write_frame(out, REFUSE, peer),
         }
     }
 
@@ -267,6 +277,8 @@ impl ClientMessage {
             ATTEST => Self::Attest(read_body(frame)?),
             RENEW => Self::Renew,
             CLIENT_PING => Self::Ping,
+            FULL => Self::Full(read_body(frame)?),
+            REFUSE => Self::Refuse(read_body(frame)?),
             _ => return Ok(None),
         }))
     }

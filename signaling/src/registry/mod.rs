@@ -14,9 +14,12 @@ use std::{
     time::Duration,
 };
 
-use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{Rng, SeedableRng},
+};
 use tabswarm_core::{
-    id::{PeerId, StreamId},
+    id::{NetworkGroup, PeerId, StreamId},
     identity::PublicKey,
     time::Timestamp,
     wire::MAX_INTRODUCED,
@@ -80,7 +83,8 @@ impl Seat {
 pub struct Introductions {
     /// Peers in the swarm, the asker among them.
     pub population: u32,
-    /// Random other members, at most [`MAX_INTRODUCED`]; the asker and each of them may now write to each other.
+    /// Other members, at most [`MAX_INTRODUCED`]: those drawn by chance first, then some of the asker's network group. The asker
+    /// and each of them may now write to each other.
     pub peers: Vec<PeerId>,
 }
 
@@ -100,6 +104,10 @@ struct Entry<H> {
     connection: u64,
     key: PublicKey,
     handle: H,
+    /// The network group that it wants to be introduced in.
+    group: Option<NetworkGroup>,
+    /// It takes no more links.
+    full: bool,
     swarms: Vec<StreamId>,
     introduced: Introduced,
 }
@@ -107,12 +115,33 @@ struct Entry<H> {
 #[derive(Debug, Default)]
 struct Swarm {
     members: Members,
+    /// Members that want to be introduced to others of their network group.
+    groups: HashMap<NetworkGroup, Members>,
     announced: u32,
     announced_at: Option<Timestamp>,
     due: Option<Timestamp>,
 }
 
 impl Swarm {
+    fn insert(&mut self, peer: PeerId, group: Option<NetworkGroup>) {
+        self.members.insert(peer);
+        if let Some(group) = group {
+            self.groups.entry(group).or_default().insert(peer);
+        }
+    }
+
+    /// Whether the peer was a member.
+    fn remove(&mut self, peer: PeerId, group: Option<NetworkGroup>) -> bool {
+        if let Some(group) = group
+            && let Some(members) = self.groups.get_mut(&group)
+            && members.remove(peer)
+            && members.len() == 0
+        {
+            self.groups.remove(&group);
+        }
+        self.members.remove(peer)
+    }
+
     fn population(&self) -> u32 {
         u32::try_from(self.members.len()).unwrap_or(u32::MAX)
     }
@@ -160,8 +189,15 @@ impl<H: Clone> Registry<H> {
     }
 
     /// Takes a verified peer in. The handle of an earlier connection of the same key comes back: the newest wins, and
-    /// the caller closes the other.
-    pub fn connect(&mut self, peer: PeerId, key: PublicKey, handle: H, now: Timestamp) -> (Seat, Option<H>) {
+    /// the caller closes the other. A peer that gives its network group is introduced to others of it first, and they to it.
+    pub fn connect(
+        &mut self,
+        peer: PeerId,
+        key: PublicKey,
+        group: Option<NetworkGroup>,
+        handle: H,
+        now: Timestamp,
+    ) -> (Seat, Option<H>) {
         let mut introduced = Introduced::default();
         let replaced = self.keys.get(&key).copied().and_then(|old| {
             let entry = self.remove(old, now)?;
@@ -174,7 +210,8 @@ impl<H: Clone> Registry<H> {
         self.next_connection += 1;
         let connection = self.next_connection;
         self.keys.insert(key, peer);
-        self.peers.insert(peer, Entry { connection, key, handle, swarms: Vec::new(), introduced });
+        let entry = Entry { connection, key, handle, group, full: false, swarms: Vec::new(), introduced };
+        self.peers.insert(peer, entry);
         (Seat { peer, connection }, replaced)
     }
 
@@ -204,7 +241,8 @@ impl<H: Clone> Registry<H> {
             if self.swarms.len() >= self.limits.swarms && !self.swarms.contains_key(&stream) {
                 return Err(JoinError::Full);
             }
-            self.swarms.entry(stream).or_default().members.insert(seat.peer);
+            let group = entry.group;
+            self.swarms.entry(stream).or_default().insert(seat.peer, group);
             self.peers.entry(seat.peer).and_modify(|entry| entry.swarms.push(stream));
             self.population_changed(stream, now);
         }
@@ -218,11 +256,17 @@ impl<H: Clone> Registry<H> {
 
     /// Leaves a swarm, if the peer is in it.
     pub fn leave(&mut self, seat: Seat, stream: StreamId, now: Timestamp) {
-        if self.entry(seat).is_none() {
-            return;
+        let Some(entry) = self.entry_mut(seat) else { return };
+        entry.swarms.retain(|joined| *joined != stream);
+        let group = entry.group;
+        self.remove_member(seat.peer, group, stream, now);
+    }
+
+    /// The peer takes no more links, or has room again: others are introduced to it last, or as usual.
+    pub fn set_full(&mut self, seat: Seat, full: bool) {
+        if let Some(entry) = self.entry_mut(seat) {
+            entry.full = full;
         }
-        self.peers.entry(seat.peer).and_modify(|entry| entry.swarms.retain(|joined| *joined != stream));
-        self.remove_member(seat.peer, stream, now);
     }
 
     /// What `to` is reached by, if it is connected and one of the two was introduced to the other.
@@ -271,18 +315,22 @@ impl<H: Clone> Registry<H> {
         self.peers.get(&seat.peer).filter(|entry| entry.connection == seat.connection)
     }
 
+    fn entry_mut(&mut self, seat: Seat) -> Option<&mut Entry<H>> {
+        self.peers.get_mut(&seat.peer).filter(|entry| entry.connection == seat.connection)
+    }
+
     fn remove(&mut self, peer: PeerId, now: Timestamp) -> Option<Entry<H>> {
         let entry = self.peers.remove(&peer)?;
         self.keys.remove(&entry.key);
         for stream in &entry.swarms {
-            self.remove_member(peer, *stream, now);
+            self.remove_member(peer, entry.group, *stream, now);
         }
         Some(entry)
     }
 
-    fn remove_member(&mut self, peer: PeerId, stream: StreamId, now: Timestamp) {
+    fn remove_member(&mut self, peer: PeerId, group: Option<NetworkGroup>, stream: StreamId, now: Timestamp) {
         let Some(swarm) = self.swarms.get_mut(&stream) else { return };
-        if !swarm.members.remove(peer) {
+        if !swarm.remove(peer, group) {
             return;
         }
         if swarm.members.len() > 0 {
@@ -300,18 +348,33 @@ impl<H: Clone> Registry<H> {
     }
 
     fn introduce(&mut self, asker: PeerId, stream: StreamId, want: u8) -> Introductions {
-        let (Some(swarm), Some(entry)) = (self.swarms.get(&stream), self.peers.get_mut(&asker)) else {
+        let (Some(swarm), Some(entry)) = (self.swarms.get(&stream), self.peers.get(&asker)) else {
             return Introductions { population: 0, peers: Vec::new() };
         };
+        let population = swarm.population();
         let want = usize::from(want).min(MAX_INTRODUCED);
-        // More than wanted are drawn, so that a peer that asks again meets new ones while there are any.
-        let mut drawn = swarm.members.draw(4 * want, asker, &mut self.rng);
-        drawn.sort_by_key(|peer| entry.introduced.contains(*peer));
-        drawn.truncate(want);
-        for peer in &drawn {
-            entry.introduced.insert(*peer);
+        // More than wanted are drawn, so that a peer that asks again meets new ones while there are any, and ones with room.
+        let mut draw = |from: &Members| {
+            let mut drawn = from.draw(4 * want, asker, &mut self.rng);
+            let full = |peer: &PeerId| self.peers.get(peer).is_none_or(|other| other.full);
+            drawn.sort_by_cached_key(|peer| (entry.introduced.contains(*peer), full(peer)));
+            drawn
+        };
+        let mut peers = draw(&swarm.members);
+        if let Some(members) = entry.group.and_then(|group| swarm.groups.get(&group)) {
+            // Half by chance and first: groups stay connected to each other, and no group has a newcomer to itself.
+            let near = draw(members).into_iter().filter(|peer| !entry.introduced.contains(*peer));
+            let odd = (self.rng.next_u32() as usize) & 1;
+            let near: Vec<PeerId> = near.take((want + odd) / 2).collect();
+            peers.retain(|peer| !near.contains(peer));
+            peers.truncate(want - near.len());
+            peers.extend(near);
         }
-        Introductions { population: swarm.population(), peers: drawn }
+        peers.truncate(want);
+        if let Some(entry) = self.peers.get_mut(&asker) {
+            peers.iter().for_each(|peer| entry.introduced.insert(*peer));
+        }
+        Introductions { population, peers }
     }
 }
 

@@ -20,7 +20,7 @@ fn at(millis: u64) -> Timestamp {
 }
 
 fn connect(registry: &mut Registry<u8>, number: u8) -> Seat {
-    registry.connect(peer(number), key(number), number, at(0)).0
+    registry.connect(peer(number), key(number), None, number, at(0)).0
 }
 
 fn joined(count: u8) -> (Registry<u8>, Vec<Seat>) {
@@ -108,7 +108,7 @@ fn introductions_pass_both_ways_between_introduced_peers_only() {
 fn the_newest_connection_of_a_key_wins() {
     let (mut registry, seats) = joined(2);
     registry.more_peers(seats[0], STREAM, 1).unwrap();
-    let (again, replaced) = registry.connect(peer(0), key(0), 100, at(5));
+    let (again, replaced) = registry.connect(peer(0), key(0), None, 100, at(5));
     assert_eq!(replaced, Some(0));
     assert_eq!(registry.join(seats[0], STREAM, 1, at(6)), Err(JoinError::Stale));
     registry.disconnect(seats[0], at(7));
@@ -117,7 +117,7 @@ fn the_newest_connection_of_a_key_wins() {
     assert_eq!(registry.receiver(again, peer(1)), Some(&1));
 
     let other_id = PeerId::new(&key(0), &Nonce::from_bytes([1; 16]));
-    let (_, replaced) = registry.connect(other_id, key(0), 101, at(8));
+    let (_, replaced) = registry.connect(other_id, key(0), None, 101, at(8));
     assert_eq!((replaced, registry.peers()), (Some(100), 2));
 }
 
@@ -165,4 +165,99 @@ fn populations_are_announced_at_once_then_once_a_second() {
     assert_eq!(drain(&mut registry, at(2_000)), [], "the population is what was said last");
     registry.disconnect(seats[2], at(5_000));
     assert_eq!(drain(&mut registry, at(5_000)), [(2, 2)]);
+}
+
+/// Members in network groups of as many each.
+fn grouped(groups: u8, each: u8) -> (Registry<u8>, Vec<Seat>) {
+    let mut registry = registry(RegistryLimits::default());
+    let group = |number: u8| Some(NetworkGroup::from_bytes([number % groups; 16]));
+    let seats = (0..groups * each)
+        .map(|number| registry.connect(peer(number), key(number), group(number), number, at(0)).0)
+        .collect::<Vec<Seat>>();
+    for seat in &seats {
+        registry.join(*seat, STREAM, 0, at(0)).unwrap();
+    }
+    (registry, seats)
+}
+
+fn near(peers: &[PeerId], groups: u8, each: u8, to: u8) -> usize {
+    let of_group = (0..groups * each).filter(|number| number % groups == to % groups).map(peer);
+    let of_group: BTreeSet<PeerId> = of_group.collect();
+    peers.iter().filter(|peer| of_group.contains(peer)).count()
+}
+
+#[test]
+fn half_are_of_the_askers_network_group_and_come_after_those_drawn_by_chance() {
+    let (mut registry, seats) = grouped(10, 10);
+    let (mut first, mut last) = (0, 0);
+    for (number, seat) in seats.iter().enumerate() {
+        let peers = registry.more_peers(*seat, STREAM, 8).unwrap().peers;
+        assert_eq!(peers.iter().collect::<BTreeSet<_>>().len(), 8);
+        assert!(!peers.contains(&seat.peer()));
+        let number = u8::try_from(number).unwrap();
+        first += near(&peers[..4], 10, 10, number);
+        last += near(&peers[4..], 10, 10, number);
+    }
+    assert_eq!(last, 400, "the last four");
+    assert!(first < 60, "{first} of the first 400, by chance");
+}
+
+#[test]
+fn a_group_with_few_members_leaves_its_places_to_chance() {
+    let (mut registry, seats) = grouped(25, 2);
+    let peers = registry.more_peers(seats[0], STREAM, 8).unwrap().peers;
+    assert_eq!((peers.len(), near(&peers, 25, 2, 0)), (8, 1));
+    registry.disconnect(seats[25], at(1));
+    let peers = registry.more_peers(seats[0], STREAM, 8).unwrap().peers;
+    assert_eq!((peers.len(), near(&peers, 25, 2, 0)), (8, 0));
+}
+
+#[test]
+fn who_gives_no_group_is_preferred_by_nobody() {
+    let (mut registry, seats) = grouped(2, 20);
+    let (stranger, _) = registry.connect(peer(40), key(40), None, 40, at(0));
+    let named = registry.join(stranger, STREAM, 8, at(0)).unwrap().peers;
+    assert_eq!(named.len(), 8);
+    for seat in &seats {
+        let peers = registry.more_peers(*seat, STREAM, 8).unwrap().peers;
+        assert!(!peers[4..].contains(&peer(40)));
+    }
+}
+
+#[test]
+fn who_is_full_is_introduced_last() {
+    let (mut registry, seats) = joined(40);
+    seats[..30].iter().for_each(|seat| registry.set_full(*seat, true));
+    let full = |answer: Introductions| {
+        let full: Vec<PeerId> = seats[..30].iter().map(Seat::peer).collect();
+        answer.peers.iter().filter(|peer| full.contains(peer)).count()
+    };
+    let asked: usize =
+        seats[..30].iter().map(|seat| full(registry.more_peers(*seat, STREAM, 4).unwrap())).sum();
+    assert!(asked <= 12, "{asked} of 120");
+    seats[..30].iter().for_each(|seat| registry.set_full(*seat, false));
+    let asked: usize =
+        seats[30..].iter().map(|seat| full(registry.more_peers(*seat, STREAM, 4).unwrap())).sum();
+    assert!(asked >= 20, "{asked} of 40");
+}
+
+#[test]
+fn where_all_are_full_newcomers_are_introduced_to_them() {
+    let (mut registry, seats) = joined(20);
+    seats.iter().for_each(|seat| registry.set_full(*seat, true));
+    let newcomer = connect(&mut registry, 20);
+    assert_eq!(registry.join(newcomer, STREAM, 8, at(0)).unwrap().peers.len(), 8);
+}
+
+#[test]
+fn groups_of_an_abandoned_swarm_are_forgotten() {
+    let (mut registry, seats) = grouped(3, 4);
+    for seat in &seats[..9] {
+        registry.leave(*seat, STREAM, at(1));
+    }
+    assert_eq!(registry.swarms[&STREAM].groups.len(), 3);
+    for seat in &seats[9..11] {
+        registry.disconnect(*seat, at(1));
+    }
+    assert_eq!(registry.swarms[&STREAM].groups.len(), 1);
 }

@@ -57,6 +57,7 @@ pub(crate) enum Happening {
 /// What a host did, for the report.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
+    pub(crate) left_at: Option<Timestamp>,
     /// Everything but groups, with its time.
     pub(crate) events: Vec<(Timestamp, NodeEvent)>,
     pub(crate) errors: Vec<FetchError>,

@@ -8,6 +8,10 @@ use std::time::Duration;
 use rand_chacha::{ChaCha8Rng, rand_core::Rng};
 use tabswarm_core::time::Timestamp;
 
+/// Place of the origin in the network's delays.
+pub(crate) const ORIGIN: u32 = u32::MAX;
+/// Place of the service in the network's delays.
+pub(crate) const SERVICE: u32 = u32::MAX - 1;
 /// Bytes of one packet on the wire.
 const PACKET: u64 = 1200;
 
@@ -18,6 +22,8 @@ pub struct NetworkSpec {
     pub down: u64,
     /// Longest extra delay of a message, drawn anew for each.
     pub jitter: Duration,
+    /// Network groups that the hosts are spread over, the hosts of each as near to each other as any; 0: each host its own.
+    pub groups: u32,
     /// Shortest and longest one-way delay of a pair of hosts, or of a host and the origin or service.
     pub delay: (Duration, Duration),
     /// Share of packets that are lost, 0 to 1.
@@ -36,6 +42,7 @@ impl Default for NetworkSpec {
         Self {
             down: 50_000_000 / 8,
             jitter: Duration::from_millis(5),
+            groups: 0,
             delay: (Duration::from_millis(10), Duration::from_millis(60)),
             loss: 0.001,
             setup: Duration::from_millis(80),
@@ -49,7 +56,15 @@ impl NetworkSpec {
     /// One-way delay between two places; the same both ways and in every run of a seed.
     pub(crate) fn delay(&self, seed: u64, a: u32, b: u32) -> Duration {
         let (least, most) = self.delay;
+        if self.group(a) == self.group(b) {
+            return least;
+        }
         least + (most - least).mul_f64(self.pair_fraction(seed, a, b))
+    }
+
+    /// The network group of a host; those of origin and service come after all of them.
+    pub(crate) fn group(&self, host: u32) -> u32 {
+        if self.groups == 0 || host >= SERVICE { host } else { host % self.groups }
     }
 
     pub(crate) fn can_connect(&self, seed: u64, a: u32, b: u32) -> bool {

@@ -50,6 +50,8 @@ pub struct Scenario {
     pub choking: Choking,
     /// What is played.
     pub catalog: CatalogSpec,
+    /// Links that viewers look for, and have at most.
+    pub links: (usize, usize),
     /// Longest virtual time.
     pub limit: Duration,
     /// How hosts are connected.
@@ -77,6 +79,7 @@ impl Scenario {
             cache_limit: 128 << 20,
             choking: Choking::Calls,
             catalog: CatalogSpec::default(),
+            links: (10, 12),
             limit: Duration::from_secs(600),
             network: NetworkSpec::default(),
             origin: OriginSpec::default(),

@@ -19,7 +19,7 @@ use tabswarm_core::{
     },
     time::{Timestamp, WallTime},
     wire::{
-        AttestFailure, AttestRequest, Attested, ClientHello, ClientMessage, PROTOCOL_VERSIONS,
+        AttestFailure, AttestRequest, Attested, ClientHello, ClientMessage, FEATURE_NEAR, PROTOCOL_VERSIONS,
         ServiceMessage, Welcome, frames,
     },
 };
@@ -81,6 +81,8 @@ pub(crate) struct Service {
     attests: bool,
     /// Bytes the attestor fetched from the origin.
     pub(crate) attest_bytes: u64,
+    /// Offers that were refused.
+    pub(crate) refusals: u64,
     /// Messages that came from peers.
     pub(crate) messages: u64,
 }
@@ -106,16 +108,15 @@ impl Service {
             attests: catalog.spec.roots == RootsMode::Attested,
             attest_bytes: 0,
             messages: 0,
+            refusals: 0,
         }
     }
 
-    fn certify(&self, key: PublicKey, nonce: Nonce, host: HostId, now: WallTime) -> SignedCertificate {
-        let mut group = [0; 16];
-        group[..4].copy_from_slice(&host.0.to_le_bytes());
+    fn certify(&self, key: PublicKey, nonce: Nonce, group: NetworkGroup, now: WallTime) -> SignedCertificate {
         Certificate {
             public_key: key,
             nonce,
-            group: NetworkGroup::from_bytes(group),
+            group,
             role: Role::Tab,
             rights: Rights::SWARM.with(Rights::UPLOAD),
             issued: now,
@@ -145,6 +146,12 @@ impl World {
     fn hang_up(&mut self, to: ConnectionId) {
         let at = self.now() + self.service_delay(to.host);
         self.queue.push(at, Event::At(to.host, Happening::ServiceClosed(to)));
+    }
+
+    fn group_of(&self, host: HostId) -> NetworkGroup {
+        let mut group = [0; 16];
+        group[..4].copy_from_slice(&self.network.group(host.0).to_le_bytes());
+        NetworkGroup::from_bytes(group)
     }
 
     fn wall(&self) -> WallTime {
@@ -235,9 +242,12 @@ impl World {
             self.service.rng.fill_bytes(&mut bytes);
             Nonce::from_bytes(bytes)
         });
-        let certificate = self.service.certify(key, nonce, from.host, now);
+        let group = self.group_of(from.host);
+        let certificate = self.service.certify(key, nonce, group, now);
         let at = self.now();
-        let (seat, replaced) = self.service.registry.connect(PeerId::new(&key, &nonce), key, from, at);
+        let near = hello.features & FEATURE_NEAR != 0;
+        let group = near.then_some(group);
+        let (seat, replaced) = self.service.registry.connect(PeerId::new(&key, &nonce), key, group, from, at);
         if let Some(older) = replaced.filter(|older| *older != from) {
             self.service.connections.remove(&older);
             self.hang_up(older);
@@ -273,10 +283,17 @@ impl World {
             ClientMessage::Introduce { to, introduction } => self.introduce(from, seat, to, introduction),
             ClientMessage::Attest(request) => self.attest(from, &request),
             ClientMessage::Renew => {
-                let certificate = self.service.certify(key, nonce, from.host, self.wall());
+                let certificate = self.service.certify(key, nonce, self.group_of(from.host), self.wall());
                 self.tell(from, &ServiceMessage::Renewed(Box::new(certificate)));
             }
             ClientMessage::Ping => self.tell(from, &ServiceMessage::Pong),
+            ClientMessage::Full(full) => self.service.registry.set_full(seat, full),
+            ClientMessage::Refuse(caller) => {
+                self.service.refusals += 1;
+                if let Some(receiver) = self.service.registry.receiver(seat, caller).copied() {
+                    self.tell(receiver, &ServiceMessage::Unreachable(seat.peer()));
+                }
+            }
         }
     }
 

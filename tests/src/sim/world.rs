@@ -16,7 +16,7 @@ use tabswarm_core::{
 use super::{
     catalog::Catalog,
     host::{Happening, Host, HostId},
-    network::{NetworkSpec, Pipe, fraction},
+    network::{NetworkSpec, ORIGIN, Pipe, SERVICE, fraction},
     origin::{self, Origin},
     player::{Player, Wish},
     queue::Queue,
@@ -26,10 +26,6 @@ use super::{
     uplink::Uplink,
 };
 
-/// Place of the origin in the network's delays.
-const ORIGIN: u32 = u32::MAX;
-/// Place of the service in the network's delays.
-const SERVICE: u32 = u32::MAX - 1;
 /// From a segment's delivery to its first picture.
 const DECODE: Duration = Duration::from_millis(40);
 
@@ -170,6 +166,7 @@ impl World {
         let mut config = Config::new(seed);
         config.start = self.scenario.start;
         config.choking = self.scenario.choking;
+        (config.links, config.max_links) = self.scenario.links;
         config.cache_limit = self.scenario.cache_limit;
         config.upload_limit = viewer.leeches.then_some(BytesPerSec::new(0));
         // No two hosts' clocks agree.
@@ -197,7 +194,9 @@ impl World {
         if how == Leave::Politely {
             self.call(id, None, |host, now| host.node.shut_down(now));
         }
-        if let Some(host) = self.hosts.remove(&id) {
+        let now = self.now();
+        if let Some(mut host) = self.hosts.remove(&id) {
+            host.log.left_at = Some(now);
             self.gone.insert(id, host);
         }
     }

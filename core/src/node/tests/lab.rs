@@ -581,7 +581,15 @@ impl Lab {
                 self.tell_later(tab, &ServiceMessage::Renewed(Box::new(renewed)));
             }
             ClientMessage::Ping => self.tell_later(tab, &ServiceMessage::Pong),
-            ClientMessage::Attest(_) | ClientMessage::Leave(_) => {}
+            ClientMessage::Refuse(caller) => {
+                let me = self.peer_id(tab);
+                let target =
+                    (0..self.tabs.len()).find(|other| self.tabs[*other].node.peer_id() == Some(caller));
+                if let Some(target) = target {
+                    self.tell_later(target, &ServiceMessage::Unreachable(me));
+                }
+            }
+            ClientMessage::Attest(_) | ClientMessage::Full(_) | ClientMessage::Leave(_) => {}
         }
     }
 }

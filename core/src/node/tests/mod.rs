@@ -10,6 +10,7 @@ mod keeping;
 mod lab;
 mod links;
 mod origin;
+mod partners;
 mod refresh;
 mod roots;
 mod service;
