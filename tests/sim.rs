@@ -183,7 +183,7 @@ fn while_the_service_is_down_links_go_on_trading_and_then_all_rejoin() {
     assert_played(&report, 0..12);
     assert!(report.offload() >= undisturbed.offload() - 0.02, "{report}{undisturbed}");
     for (id, viewer) in &report.viewers {
-        let lost = viewer.link_changes.iter().any(|(at, gained)| !gained && (down..up).contains(at));
+        let lost = viewer.link_changes.iter().any(|(at, _, gained)| !gained && (down..up).contains(at));
         assert!(!lost, "{id:?} lost a link: {report}");
         assert_eq!(viewer.service_ready.len(), 2, "{id:?}: {report}");
         assert!(
@@ -272,8 +272,8 @@ fn a_peer_that_goes_silent_is_dropped_and_missed_by_nobody() {
     assert_played(&report, 0..8);
     assert_eq!(report.bans().count(), 0, "{report}");
     for (id, viewer) in report.viewers.range(HostId(1)..) {
-        let lost = viewer.link_changes.iter().find(|(_, gained)| !gained);
-        assert!(lost.is_some_and(|(at, _)| *at <= secs(15 + 27)), "{id:?}: {report}");
+        let lost = viewer.link_changes.iter().find(|(_, _, gained)| !gained);
+        assert!(lost.is_some_and(|(at, ..)| *at <= secs(15 + 27)), "{id:?}: {report}");
     }
 }
 

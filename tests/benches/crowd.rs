@@ -1,5 +1,5 @@
 //! What a live stream costs its origin by the size of the crowd, and what those get who give nothing: `cargo xtask bench crowd`,
-//! `SIZES`, `RUNS` and `SEED` to choose.
+//! `SIZES`, `RUNS`, `LINKS` (how many a viewer looks for, and has at most) and `SEED` to choose.
 //!
 //! Uplinks are those of homes, choked our way or by BEP 3's numbers, or good ones; one viewer in twenty gives nothing.
 
@@ -16,7 +16,6 @@ const RUNS: [(&str, Choking, bool); 3] =
     [("homes", Choking::Calls, false), ("BEP3", Choking::Bep3, false), ("good", Choking::Calls, true)];
 
 fn main() {
-    let chosen = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
     let (sizes, runs) = (chosen("SIZES", "10,100"), chosen("RUNS", "homes,BEP3,good,leechers"));
     println!(
         "viewers  uplinks  joins/s  origin copies of a segment  for newcomers  stalled %  offload %  waste %  control %  took s"
@@ -33,9 +32,16 @@ fn main() {
     }
 }
 
+fn chosen(name: &str, default: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| default.to_owned())
+}
+
 fn run(viewers: usize, name: &str, choking: Choking, good: bool) {
     let mut scenario = Scenario::crowd(seed_or(1), viewers, LENGTH);
     scenario.choking = choking;
+    let links = chosen("LINKS", "10-12");
+    let (wanted, most) = links.split_once('-').expect("LINKS is two numbers");
+    scenario.links = (wanted.parse().expect("a number"), most.parse().expect("a number"));
     if good {
         scenario.viewers.iter_mut().for_each(|viewer| viewer.up = None);
     }
@@ -55,6 +61,19 @@ fn run(viewers: usize, name: &str, choking: Choking, good: bool) {
         began.elapsed().as_secs_f64(),
     );
     assert_eq!(report.wrong(), 0, "{report}");
+    let mesh = report.mesh();
+    println!(
+        "         links of a viewer {:.1} (at most {}), diameter {}, components {} (cut off {}, by leavers {}), replaced {:.2} a viewer and \
+         minute, {} offers refused",
+        mesh.links,
+        mesh.most_links,
+        mesh.diameter,
+        mesh.components,
+        mesh.splits.len(),
+        mesh.parted,
+        mesh.replaced as f64 / (viewers as f64 * LENGTH.as_secs_f64() / 60.0),
+        report.refusals,
+    );
 }
 
 /// A hundred with uplinks of 1.2 times the rate, or of plenty, of whom three in ten give nothing or nobody does.

@@ -12,6 +12,7 @@ mod catalog;
 mod crowd;
 mod host;
 mod links;
+mod mesh;
 mod network;
 mod origin;
 mod player;
@@ -25,6 +26,7 @@ mod world;
 
 pub use catalog::{CatalogSpec, RootsMode};
 pub use host::HostId;
+pub use mesh::Mesh;
 pub use network::NetworkSpec;
 pub use origin::{Fault, FaultKind, OriginSpec};
 pub use player::PlayerSpec;

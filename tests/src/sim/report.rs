@@ -25,8 +25,10 @@ pub struct ViewerReport {
     pub errors: Vec<FetchError>,
     /// Whether it played to the end.
     pub finished: bool,
-    /// Times at which it lost a link or gained one.
-    pub link_changes: Vec<(Duration, bool)>,
+    /// When it left, if before the end.
+    pub left: Option<Duration>,
+    /// Times at which it lost a link to another viewer, or gained one.
+    pub link_changes: Vec<(Duration, HostId, bool)>,
     /// From its join to its first ready link.
     pub linked_after: Option<Duration>,
     /// Ready links at the end of the run or when it left.
@@ -78,6 +80,8 @@ pub struct Report {
     pub origin_bytes: u64,
     /// Requests for segments the origin got.
     pub origin_requests: u64,
+    /// Offers that were refused.
+    pub refusals: u64,
     /// Messages the service got.
     pub service_messages: u64,
     /// Group-list bytes the origin sent.
@@ -119,6 +123,7 @@ impl Report {
             events: world.queue.len_past(),
             origin_bytes: world.origin.served.iter().sum(),
             origin_requests: world.origin.requests,
+            refusals: world.service.refusals,
             service_messages: world.service.messages,
             sidecar_bytes: world.origin.sidecar_bytes,
             trace: world.trace_hash(),
@@ -205,6 +210,7 @@ fn viewer(host: &Host, names: &BTreeMap<PeerId, HostId>) -> ViewerReport {
         control_bytes: host.log.control_bytes,
         errors: host.log.errors.clone(),
         finished: host.log.ended_at.is_some(),
+        left: host.log.left_at.as_ref().map(since_start),
         link_changes: Vec::new(),
         linked_after: None,
         links: host.node.links().filter(|link| link.ready).count(),
@@ -225,11 +231,13 @@ fn viewer(host: &Host, names: &BTreeMap<PeerId, HostId>) -> ViewerReport {
     for (at, event) in &host.log.events {
         match event {
             NodeEvent::PeerBanned { peer, violation } => report.bans.push((names[peer], *violation)),
-            NodeEvent::PeerConnected { .. } => {
+            NodeEvent::PeerConnected { peer, .. } => {
                 report.linked_after.get_or_insert(at.saturating_since(host.joined_at));
-                report.link_changes.push((since_start(at), true));
+                report.link_changes.push((since_start(at), names[peer], true));
             }
-            NodeEvent::PeerClosed { .. } => report.link_changes.push((since_start(at), false)),
+            NodeEvent::PeerClosed { peer, .. } => {
+                report.link_changes.push((since_start(at), names[peer], false));
+            }
             NodeEvent::OriginMismatch { .. } => report.mismatches += 1,
             NodeEvent::ServiceReady { .. } => report.service_ready.push(since_start(at)),
             _ => {}
