@@ -26,6 +26,8 @@ export interface PeerOptions {
   readonly uploadLimit?: number;
   /** Whether peers may be connected before the first frame. */
   readonly economy: boolean;
+  /** Whether the service may name peers of the same network first. */
+  readonly near: boolean;
   /** Whether P2P is on from the start. */
   readonly p2p: boolean;
   /** The issuers' keys that the page trusts, 64 hexadecimal digits each, instead of those the service names. */
@@ -211,6 +213,8 @@ extern "C" {
     pub(crate) fn upload_limit(this: &Options) -> Option<f64>;
     #[wasm_bindgen(method, getter)]
     pub(crate) fn economy(this: &Options) -> bool;
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn near(this: &Options) -> bool;
     #[wasm_bindgen(method, getter)]
     pub(crate) fn p2p(this: &Options) -> bool;
     #[wasm_bindgen(method, getter, js_name = issuerKeys)]

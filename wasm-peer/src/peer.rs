@@ -63,6 +63,7 @@ impl Peer {
         config.disk_limit = options.disk_limit_bytes() as u64;
         config.upload_limit = options.upload_limit().map(rate);
         config.start = if options.economy() { Start::Economy } else { Start::Playback };
+        config.near = options.near();
         config.p2p = options.p2p();
         config.deliver_signed_mismatch = options.deliver_signed_mismatch();
         let mut driver = Driver::new(config, options.signaling(), options.ice_servers(), hooks);

@@ -94,6 +94,12 @@ export interface TabswarmOptions {
    */
   policy?: SharingPolicy;
   /**
+   * `auto`: where the service knows other viewers of the same network (a /24 or /48), up to half of those it names are such ones,
+   * and this viewer is named to them. `off`: all are drawn by chance.
+   * @default 'auto'
+   */
+  lan?: 'auto' | 'off';
+  /**
    * Access token for the service, where it wants one; at most 4096 bytes.
    * @default undefined
    */
@@ -123,6 +129,7 @@ export interface ResolvedOptions {
   readonly persistLimitBytes: number;
   readonly uploadLimit: number | undefined;
   readonly policy: ResolvedPolicy;
+  readonly lan: 'auto' | 'off';
   readonly token: string | undefined;
   readonly wasmUrl: string | URL | undefined;
 }
@@ -140,7 +147,7 @@ const MAX_TOKEN_BYTES = 4096;
 const MAX_ISSUERS = 2;
 const KNOWN: ReadonlySet<string> = new Set<keyof TabswarmOptions>([
   'signaling', 'stream', 'roots', 'publisherKey', 'manifest', 'signedMismatch', 'consent', 'start', 'iceServers', 'issuerKeys',
-  'segmentKey', 'cacheLimitBytes', 'persist', 'persistLimitBytes', 'uploadLimit', 'policy', 'token', 'wasmUrl',
+  'segmentKey', 'cacheLimitBytes', 'persist', 'persistLimitBytes', 'uploadLimit', 'policy', 'lan', 'token', 'wasmUrl',
 ]);
 
 function refuse(option: string, problem: string): never {
@@ -258,6 +265,7 @@ export function resolveOptions(options: TabswarmOptions): ResolvedOptions {
     persistLimitBytes: wholeNumber('persistLimitBytes', options.persistLimitBytes, 'bytes') ?? DEFAULT_PERSIST_LIMIT_BYTES,
     uploadLimit: wholeNumber('uploadLimit', options.uploadLimit, 'bytes a second'),
     policy: policy(options.policy),
+    lan: choice('lan', options.lan, ['auto', 'off'], 'auto'),
     token: text('token', options.token, MAX_TOKEN_BYTES),
     wasmUrl,
   };

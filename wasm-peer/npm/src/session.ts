@@ -115,13 +115,14 @@ export class Session {
   }
 
   #startEngine(module: Module, signaling: string): Engine {
-    const { token, cacheLimitBytes, start, signedMismatch, iceServers, issuerKeys } = this.options;
+    const { lan, token, cacheLimitBytes, start, signedMismatch, iceServers, issuerKeys } = this.options;
     const options = {
       seed: crypto.getRandomValues(new Uint8Array(32)),
       signaling,
       cacheLimitBytes,
       diskLimitBytes: this.#disk?.limitBytes ?? 0,
       economy: start === 'economy',
+      near: lan === 'auto',
       p2p: this.#sharing.sharing !== 'off',
       deliverSignedMismatch: signedMismatch === 'deliver',
       ...(token !== undefined && { token }),

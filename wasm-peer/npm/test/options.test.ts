@@ -16,6 +16,7 @@ describe('options', () => {
       persistLimitBytes: 536_870_912,
       uploadLimit: undefined,
       policy: { metered: 'download-only', hidden: 'full', lowBattery: 'download-only' },
+      lan: 'auto',
     });
   });
 
@@ -64,6 +65,7 @@ describe('options', () => {
     ['persistLimitBytes', 'whole number', { persistLimitBytes: 0.5 }],
     ['cacheLimitBytes', 'whole number', { cacheLimitBytes: -1 }],
     ['cacheLimitBytes', 'whole number', { cacheLimitBytes: '1 MB' }],
+    ['lan', 'one of', { lan: true as unknown as 'auto' }],
     ['uploadLimit', 'whole number of bytes a second', { uploadLimit: 0.5 }],
     ['policy', 'an object', { policy: 'off' }],
     ['policy.metered', "'full', 'download-only', 'off'", { policy: { metered: 'never' } }],
