@@ -463,6 +463,7 @@ mod properties {
             content().prop_map(LinkMessage::GetList),
             part().prop_map(LinkMessage::ListPart),
             content().prop_map(LinkMessage::NoList),
+            Just(LinkMessage::Release),
         ]
     }
 
