@@ -27,6 +27,9 @@ const BINDINGS: [&str; 3] = ["tabswarm.d.ts", "tabswarm.js", "tabswarm_bg.wasm.d
 const TEST_TIMEOUT_SECONDS: &str = "600";
 /// Longest time the browser's driver may take to listen, on a machine busy with other things.
 const DRIVER_TIMEOUT_SECONDS: &str = "60";
+/// Largest function, in nodes of wasm-opt's syntax tree, that it may move into its only caller. Without a limit the module has 0.3 %
+/// fewer bytes before gzip and 8 % more after it.
+const LARGEST_INLINED_ONCE: &str = "30";
 /// What the Rust target has on by default, plus SIMD (blake3 turns it on for its own functions only).
 const WASM_OPT_FEATURES: [&str; 7] = [
     "--enable-bulk-memory",
@@ -82,6 +85,7 @@ fn optimise(layout: &Layout, bound: &Path, module: &Path) -> Result<()> {
         .arg(tool)
         // Nothing lies in the first KB of memory: the stack ends there.
         .args(["-Oz", "--converge", "--low-memory-unused"])
+        .args(["--one-caller-inline-max-function-size", LARGEST_INLINED_ONCE])
         .args(WASM_OPT_FEATURES)
         .arg(bound)
         .arg("-o")
