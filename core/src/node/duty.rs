@@ -19,6 +19,8 @@ use crate::{
 
 /// How long a fetch waits for links that are being set up.
 const CONNECT_PATIENCE: Duration = Duration::from_millis(1500);
+/// Least time kept in hand for the origin meanwhile.
+const CONNECT_MARGIN: Duration = Duration::from_secs(1);
 /// How long a root may take while there are neighbours who may have the segment.
 const RESOLVE_PATIENCE: Duration = Duration::from_millis(400);
 /// How long a group list may take, the origin being shared: without it there are no parts.
@@ -221,10 +223,16 @@ impl Node {
             return None;
         }
         if self.ready_links().next().is_none() {
-            return self.is_connecting(fetch).then(|| (fetch.started + CONNECT_PATIENCE, None));
+            // The machine is busy with that as well: more time is kept in hand.
+            let latest = fetch.deadline.saturating_sub(CONNECT_MARGIN);
+            return self.is_connecting(fetch).then(|| (latest.min(fetch.started + CONNECT_PATIENCE), None));
         }
         let Some(content) = fetch.content() else { return Some((fetch.progress + RESOLVE_PATIENCE, None)) };
-        let outlook = self.outlook(fetch, content, now);
+        let mut outlook = self.outlook(fetch, content, now);
+        if self.is_forming() && fetch.deadline > fetch.started + 2 * CONNECT_PATIENCE {
+            // Whoever is there first would bring everything, and the others too, as nobody hears of it.
+            outlook.hearing = outlook.hearing.max(fetch.started + CONNECT_PATIENCE);
+        }
         let Some((stored, true)) = self.trading(fetch).map(|stored| (stored, self.takes_parts(fetch))) else {
             let missing = self.missing(fetch);
             return Some((outlook.patience(0, missing.into_iter()), None));
@@ -286,6 +294,11 @@ impl Node {
         let unanswered = self.streams.get(&fetch.stream).is_some_and(|state| !state.answered);
         let joining = unanswered && (self.service.is_ready() || self.service.is_promising());
         joining || self.links.values().any(|link| !link.is_ready())
+    }
+
+    /// Whether most neighbours are still to come.
+    fn is_forming(&self) -> bool {
+        2 * self.ready_links().count() < self.links.len()
     }
 
     /// Viewers of the fetch's stream, as far as is known.

@@ -366,12 +366,10 @@ impl SegmentRequest {
 
     /// Whether so many more bytes take longer than that, as it looks after a while.
     pub(super) fn takes_longer_than(&self, limit: Duration, bytes: u64, now: Timestamp) -> bool {
-        let since = now.saturating_since(self.first_byte.unwrap_or(self.started));
-        if since < FAIR_TRIAL {
-            return false;
-        }
-        // Nothing at all in that time, or bytes at a rate.
-        self.received == 0 || since.mul_f64(bytes as f64 / self.received as f64) > limit
+        // Nothing says nothing: it may be this machine that is busy.
+        let Some(first_byte) = self.first_byte.filter(|_| self.received > 0) else { return false };
+        let since = now.saturating_since(first_byte);
+        since >= FAIR_TRIAL && since.mul_f64(bytes as f64 / self.received as f64) > limit
     }
 
     /// Where the body starts in the resource; `None` if the answer is not to what was asked.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::{super::*, lab::*};
 use crate::{
     bounded::BoundedVec,
+    id::PeerId,
     units::{ByteRange, GroupIndex, GroupRange},
-    wire::Held,
+    wire::{Held, ServiceMessage},
 };
 
 const FAR: Duration = Duration::from_secs(20);
@@ -144,6 +145,18 @@ fn an_origin_that_is_quick_enough_is_left_alone() {
 }
 
 #[test]
+fn a_request_that_has_brought_nothing_yet_goes_on() {
+    let mut lab = crowd();
+    let requests = |lab: &Lab| {
+        let of = |tab: &Tab| tab.asked.iter().map(|asked| asked.request).collect::<Vec<_>>();
+        lab.tabs.iter().map(of).collect::<Vec<_>>()
+    };
+    let before = requests(&lab);
+    lab.advance(Duration::from_millis(1800));
+    assert_eq!(requests(&lab), before);
+}
+
+#[test]
 fn a_quick_first_segment_does_not_make_a_slow_origin_quick() {
     let mut lab = Lab::empty();
     lab.add(Config { start: Start::Playback, ..config(0) }, Roots::Origin);
@@ -155,4 +168,22 @@ fn a_quick_first_segment_does_not_make_a_slow_origin_quick() {
     assert!(!lab.tabs[0].node.may_connect());
     lab.advance(Duration::from_millis(1));
     assert!(lab.tabs[0].node.may_connect());
+}
+
+#[test]
+fn what_is_far_off_is_left_to_neighbours_who_are_still_to_come() {
+    for (to_come, waits) in [(3, true), (1, false)] {
+        let mut lab = Lab::connected(2);
+        lab.carries = false;
+        let peers = BoundedVec::first_of((0..to_come).map(|number| PeerId::from_bytes([number; 32])));
+        let stream = stream(Roots::Origin).id;
+        lab.tell(0, &ServiceMessage::Peers { stream, population: 5, peers });
+        assert_eq!(lab.tabs[0].node.links.len(), 1 + usize::from(to_come));
+        lab.fetch(0, 1, FAR);
+        lab.answer_sidecars(0, 1);
+        lab.advance(Duration::from_millis(1400));
+        assert_eq!(lab.tabs[0].asked.is_empty(), waits, "{to_come} to come");
+        lab.advance(Duration::from_millis(1500));
+        assert!(!lab.tabs[0].asked.is_empty());
+    }
 }

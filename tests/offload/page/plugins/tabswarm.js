@@ -21,8 +21,8 @@ export async function createPlayer(options) {
 /** What it says of itself, and what was fetched when: kept to find out why, no figure comes of it. */
 export function diagnosis() {
   const fetched = performance.getEntriesByType('resource').map((entry) => {
-    const { name, startTime, responseEnd } = /** @type {PerformanceResourceTiming} */ (entry);
-    return { atMs: startTime, type: 'fetched', detail: { name: new URL(name).pathname, endMs: responseEnd } };
+    const { encodedBodySize, name, startTime, responseEnd } = /** @type {PerformanceResourceTiming} */ (entry);
+    return { atMs: startTime, type: 'fetched', detail: { name: new URL(name).pathname, endMs: responseEnd, bytes: encodedBodySize } };
   });
   return [...events, ...fetched];
 }
