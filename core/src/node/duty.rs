@@ -31,6 +31,8 @@ const OVERTIME: Duration = Duration::from_secs(3);
 const HEAR_PATIENCE: Duration = Duration::from_millis(250);
 /// Duty is weighed by the uplink, but never less than by this part of what it takes to pass everything on twice.
 const LEAST_FITNESS: f64 = 0.1;
+/// Nor by more than this, where uplinks are scarce: who has much more is early enough.
+const MOST_FITNESS: f64 = 1.6;
 
 /// When the origin is to be asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -312,12 +314,16 @@ impl Node {
         self.swarm_size(fetch) - 1 - self.ready_links().count() as u32
     }
 
-    /// How fit this peer is for origin duty, up to 1: who can't pass on what it fetched twice as fast as it is played is of
-    /// little use to the others.
+    /// How fit this peer is for origin duty, 1 being an uplink that passes on what it fetched twice as fast as it is played, or that
+    /// was never full: who has less is of little use to the others, and where uplinks are scarce who has more
+    /// comes due in the place of those.
     fn fitness(&self, now: Timestamp) -> f64 {
         let Some(capacity) = self.uploads.capacity() else { return 1.0 };
+        // Where nobody is sent away all uplinks are as good, and as many come due as are to.
+        let scarce = self.links.values().any(|state| state.transfer.rested_at(now).is_some());
+        let most = if scarce { MOST_FITNESS } else { 1.0 };
         let twice = 2.0 * self.demand.at(now).value().max(1) as f64;
-        let part = (capacity.value() as f64 / twice).clamp(LEAST_FITNESS, 1.0);
+        let part = (capacity.value() as f64 / twice).clamp(LEAST_FITNESS, most);
         part * part * part * part
     }
 
