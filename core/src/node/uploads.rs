@@ -208,8 +208,8 @@ impl Node {
 
     /// Calls those who wait while there is time for them.
     fn call_waiting(&mut self, now: Timestamp) {
-        let is_called = |state: &Link| state.transfer.turn.is_called(now) && state.transfer.queued() == 0;
-        let called = self.links.values().filter(|state| is_called(state)).count();
+        let is_expected = |state: &Link| state.transfer.turn.is_expected(now) && state.transfer.queued() == 0;
+        let called = self.links.values().filter(|state| is_expected(state)).count();
         let (share, queued) = (self.share(), self.queued_and_sent(now));
         for called in called.. {
             if !has_time(share, queued, called) {

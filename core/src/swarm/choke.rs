@@ -2,8 +2,8 @@
 //!
 //! While it carries everything, everybody is served. Once somebody had to be sent away, the uplink is given out: those who wait
 //! are called one after the other, each for a share that is sent within half a second, the one that gave most lately first
-//! (reciprocity, and what is new reaches first those who pass on most), every eighth time the one that waits longest (optimistic unchoke). BEP 3 keeps four peers unchoked for
-//! ten seconds at a time; segments of a few seconds are over by then.
+//! (reciprocity, and what is new reaches first those who pass on most), every sixteenth time the one that waits longest
+//! (optimistic unchoke). BEP 3 keeps four peers unchoked for ten seconds at a time; segments of a few seconds are over by then.
 
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ const SHARE: Duration = Duration::from_millis(500);
 const LEAST_GROUPS: usize = 2;
 /// …and of so many as long as it is not known.
 const UNKNOWN_GROUPS: usize = 4;
+/// Who was called is expected to ask within this time; then others are called too.
+const PROMPT: Duration = Duration::from_millis(100);
 /// Who was called has so long to ask; then others are served.
 const ANSWER: Duration = Duration::from_millis(200);
 /// Who was sent away asks again after so long, called or not.
@@ -22,7 +24,7 @@ pub(crate) const CHOKED: Duration = Duration::from_secs(2);
 /// Groups that one who was called is expected to ask for.
 const EXPECTED: usize = 1;
 /// Every so many calls go to the one who waits longest.
-const OPTIMISTIC: u32 = 8;
+const OPTIMISTIC: u32 = 16;
 /// How long what was given is remembered.
 pub(crate) const MEMORY: Duration = Duration::from_secs(20);
 
@@ -61,6 +63,11 @@ impl Turn {
         matches!(self, Self::Called(at) if now < at + ANSWER)
     }
 
+    /// Whether it was called and will ask soon if it wants anything at all.
+    pub(crate) fn is_expected(self, now: Timestamp) -> bool {
+        matches!(self, Self::Called(at) if now < at + PROMPT)
+    }
+
     /// Since when it waits. Who waited for long has asked again meanwhile, or does not want anything any more.
     pub(crate) fn waits(self, now: Timestamp) -> Option<Timestamp> {
         match self {
@@ -72,15 +79,14 @@ impl Turn {
     /// When it changes by itself.
     pub(crate) fn ends(self, now: Timestamp) -> Option<Timestamp> {
         match self {
-            Self::Called(at) => Some(at + ANSWER),
+            Self::Called(at) => [at + PROMPT, at + ANSWER].into_iter().find(|at| now < *at),
             Self::Waits(_) | Self::None => None,
         }
-        .filter(|at| now < *at)
     }
 }
 
-/// Whether somebody else is to be called, of an uplink's share so many groups being queued and so many who were called not
-/// having asked yet.
+/// Whether somebody else is to be called, of an uplink's share so many groups being queued and so many who were called being
+/// expected to ask.
 pub(crate) fn has_time(share: usize, queued: usize, called: usize) -> bool {
     queued + EXPECTED * called <= share / 2
 }
@@ -144,7 +150,9 @@ mod tests {
         let later = |millis| NOW + Duration::from_millis(millis);
         let (called, waits) = (Turn::Called(NOW), Turn::Waits(NOW));
         assert!(called.is_called(later(199)) && !called.is_called(later(200)));
-        assert_eq!((called.ends(NOW), called.ends(later(200))), (Some(later(200)), None));
+        assert!(called.is_expected(later(99)) && !called.is_expected(later(100)));
+        let ends = [0, 100, 200].map(|millis| called.ends(later(millis)));
+        assert_eq!(ends, [Some(later(100)), Some(later(200)), None]);
         assert_eq!((waits.waits(later(1999)), waits.waits(later(2000))), (Some(NOW), None));
     }
 }

@@ -108,7 +108,7 @@ fn who_is_called_and_does_not_ask_makes_room_for_the_next_one() {
     later(&mut lab, 1);
     serve(&mut lab, 3, 0, 0..4);
     assert_eq!(drain(&mut lab, 1).called, [lab.link(0, 2)]);
-    assert_eq!(later(&mut lab, 199).called, []);
+    assert_eq!(later(&mut lab, 99).called, []);
     assert_eq!(later(&mut lab, 1).called, [lab.link(0, 3)]);
 }
 
