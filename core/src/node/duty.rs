@@ -6,11 +6,12 @@ use super::{
     Node,
     fetch::{Fetch, ListAsk, ORIGIN_STALL, Phase},
     fetching::STALL,
+    line::Line,
     origins::OriginUse,
     pace::SLOW,
 };
 use crate::{
-    id::{ContentId, PeerId},
+    id::ContentId,
     store::Stored,
     swarm::{Claim, duty},
     time::Timestamp,
@@ -29,10 +30,6 @@ const LIST_PATIENCE: Duration = Duration::from_millis(1500);
 const OVERTIME: Duration = Duration::from_secs(3);
 /// How long a new neighbour may take to say what it holds.
 const HEAR_PATIENCE: Duration = Duration::from_millis(250);
-/// Duty is weighed by the uplink, but never less than by this part of what it takes to pass everything on twice.
-const LEAST_FITNESS: f64 = 0.1;
-/// Nor by more than this, where uplinks are scarce: who has much more is early enough.
-const MOST_FITNESS: f64 = 1.6;
 
 /// When the origin is to be asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,34 +38,6 @@ enum Due {
     NotNeeded,
     /// For this part, or for all that is missing.
     Now(Option<GroupRange>),
-}
-
-/// This peer's draws for the parts of a segment: they differ by part, segment and peer.
-pub(super) struct Lots([u8; 32]);
-
-impl Lots {
-    /// The draw for the part in this place, 0 to 1.
-    pub(super) fn draw(&self, place: usize) -> f64 {
-        f64::from(u16::from_le_bytes([self.0[2 * place], self.0[2 * place + 1]])) / f64::from(u16::MAX)
-    }
-}
-
-/// The draws of this peer and its neighbours for the parts of a segment.
-struct Line {
-    own: Lots,
-    neighbours: Vec<Lots>,
-    /// Peers that are no neighbours.
-    unknown: u32,
-    fitness: f64,
-}
-
-impl Line {
-    /// This peer's place for the part in this place.
-    fn place(&self, part: usize) -> duty::Place {
-        let draw = self.own.draw(part);
-        let before = self.neighbours.iter().filter(|lots| lots.draw(part) < draw).count() as u32;
-        duty::Place { before, unknown: self.unknown, draw, fitness: self.fitness }
-    }
 }
 
 /// What peers promise of a segment, and how long this one leaves it to them.
@@ -303,98 +272,12 @@ impl Node {
         2 * self.ready_links().count() < self.links.len()
     }
 
-    /// Viewers of the fetch's stream, as far as is known.
-    pub(super) fn swarm_size(&self, fetch: &Fetch) -> u32 {
-        let told = self.streams.get(&fetch.stream).and_then(|state| state.population).unwrap_or(1);
-        told.max(self.ready_links().count() as u32 + 1)
-    }
-
-    /// Viewers of the fetch's stream that are no neighbours, as far as is known.
-    fn strangers(&self, fetch: &Fetch) -> u32 {
-        self.swarm_size(fetch) - 1 - self.ready_links().count() as u32
-    }
-
-    /// How fit this peer is for origin duty, 1 being an uplink that passes on what it fetched twice as fast as it is played, or that
-    /// was never full: who has less is of little use to the others, and where uplinks are scarce who has more
-    /// comes due in the place of those.
-    fn fitness(&self, now: Timestamp) -> f64 {
-        let Some(capacity) = self.uploads.capacity() else { return 1.0 };
-        // Where nobody is sent away all uplinks are as good, and as many come due as are to.
-        let scarce = self.links.values().any(|state| state.transfer.rested_at(now).is_some());
-        let most = if scarce { MOST_FITNESS } else { 1.0 };
-        let twice = 2.0 * self.demand.at(now).value().max(1) as f64;
-        let part = (capacity.value() as f64 / twice).clamp(LEAST_FITNESS, most);
-        part * part * part * part
-    }
-
-    pub(super) fn lots(&self, fetch: &Fetch) -> Lots {
-        Self::lots_of(self.service.peer().unwrap_or(PeerId::from_bytes([0; 32])), fetch)
-    }
-
-    fn line(&self, fetch: &Fetch, now: Timestamp) -> Line {
-        let neighbours = self.links.values().filter(|state| state.is_ready());
-        let neighbours: Vec<_> = neighbours.map(|state| Self::lots_of(state.peer, fetch)).collect();
-        let unknown = self.strangers(fetch);
-        Line { own: self.lots(fetch), neighbours, unknown, fitness: self.fitness(now) }
-    }
-
-    fn lots_of(peer: PeerId, fetch: &Fetch) -> Lots {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(peer.as_bytes());
-        hasher.update(fetch.segment.as_bytes());
-        Lots(*hasher.finalize().as_bytes())
-    }
-
-    /// Groups that are on their way from the origin.
-    pub(super) fn coming_from_origin(&self, content: &ContentId) -> Option<GroupRange> {
-        let mut fetches = self.fetches.values();
-        let fetch = fetches.find(|fetch| fetch.origin.is_some() && fetch.content() == Some(*content))?;
-        fetch.origin_groups.or_else(|| self.all_groups(fetch))
-    }
-
-    fn all_groups(&self, fetch: &Fetch) -> Option<GroupRange> {
+    pub(super) fn all_groups(&self, fetch: &Fetch) -> Option<GroupRange> {
         let groups = match &fetch.phase {
             Phase::Listing { len, .. } => len.groups(),
             Phase::Trading { content } => self.store.get(content)?.held.groups(),
             Phase::Resolving | Phase::Restoring { .. } | Phase::Rootless => return None,
         };
         GroupRange::new(GroupIndex::new(0), GroupIndex::new(groups))
-    }
-
-    /// The origin was asked: neighbours hear what it brings.
-    pub(super) fn tell_origin_coming(&mut self, fetch: &mut Fetch) {
-        let (Some(content), Some(all)) = (fetch.content(), self.all_groups(fetch)) else { return };
-        let groups = fetch.origin_groups.unwrap_or(all);
-        for (place, part) in duty::parts(all.end().value(), fetch.parts).enumerate() {
-            fetch.told |= u8::from(part.iter().all(|group| groups.contains(group))) << place;
-        }
-        self.announce_coming(fetch.stream, content, groups);
-    }
-
-    /// What a neighbour holds or has coming comes here too: those further away, if there are any, need not ask the origin for it.
-    pub(super) fn relay_coming(&mut self, fetch: &mut Fetch, now: Timestamp) {
-        let Phase::Trading { content } = fetch.phase else { return };
-        let Some(stored) = self.store.get(&content).filter(|_| self.p2p) else { return };
-        if self.strangers(fetch) == 0 {
-            return;
-        }
-        let untold = |place: usize| fetch.told & 1 << place == 0;
-        let parts = duty::parts(stored.held.groups(), fetch.parts).enumerate();
-        let parts = parts
-            .filter(|(place, part)| untold(*place) && part.iter().any(|group| !stored.held.contains(group)));
-        let parts: Vec<_> = parts.collect();
-        if parts.is_empty() {
-            return;
-        }
-        let claims: Vec<_> = self.claims_on(content).map(|(_, claim)| claim).collect();
-        let comes = |claim: &Claim, part: &GroupRange| {
-            claim.holds_all() || claim.coming_until(part.iter()).is_some_and(|until| now < until)
-        };
-        let coming: Vec<_> =
-            parts.into_iter().filter(|(_, part)| claims.iter().any(|claim| comes(claim, part))).collect();
-        for (place, part) in coming {
-            fetch.told |= 1 << place;
-            self.announce_coming(fetch.stream, content, part);
-        }
     }
 }

@@ -6,6 +6,7 @@
 
 mod announce;
 mod blocks;
+mod coming;
 mod delivery;
 mod disk;
 mod duty;
@@ -13,6 +14,7 @@ mod fetch;
 mod fetching;
 mod introductions;
 mod io;
+mod line;
 mod links;
 mod lists;
 mod messages;

@@ -1,0 +1,58 @@
+//! What is on its way: neighbours hear of it, and theirs, so that they need not ask the origin too.
+
+use super::{
+    Node,
+    fetch::{Fetch, Phase},
+};
+use crate::{
+    id::ContentId,
+    swarm::{Claim, duty},
+    time::Timestamp,
+    units::GroupRange,
+};
+
+impl Node {
+    /// Groups that are on their way from the origin.
+    pub(super) fn coming_from_origin(&self, content: &ContentId) -> Option<GroupRange> {
+        let mut fetches = self.fetches.values();
+        let fetch = fetches.find(|fetch| fetch.origin.is_some() && fetch.content() == Some(*content))?;
+        fetch.origin_groups.or_else(|| self.all_groups(fetch))
+    }
+
+    /// The origin was asked: neighbours hear what it brings.
+    pub(super) fn tell_origin_coming(&mut self, fetch: &mut Fetch) {
+        let (Some(content), Some(all)) = (fetch.content(), self.all_groups(fetch)) else { return };
+        let groups = fetch.origin_groups.unwrap_or(all);
+        for (place, part) in duty::parts(all.end().value(), fetch.parts).enumerate() {
+            fetch.told |= u8::from(part.iter().all(|group| groups.contains(group))) << place;
+        }
+        self.announce_coming(fetch.stream, content, groups);
+    }
+
+    /// What a neighbour holds or has coming comes here too: those further away, if there are any, need not ask the origin for it.
+    pub(super) fn relay_coming(&mut self, fetch: &mut Fetch, now: Timestamp) {
+        let Phase::Trading { content } = fetch.phase else { return };
+        let Some(stored) = self.store.get(&content).filter(|_| self.p2p) else { return };
+        if self.strangers(fetch) == 0 {
+            return;
+        }
+        let untold = |place: usize| fetch.told & 1 << place == 0;
+        let parts = duty::parts(stored.held.groups(), fetch.parts).enumerate();
+        let parts = parts
+            .filter(|(place, part)| untold(*place) && part.iter().any(|group| !stored.held.contains(group)));
+        let parts: Vec<_> = parts.collect();
+        if parts.is_empty() {
+            return;
+        }
+        let claims: Vec<_> = self.claims_on(content).map(|(_, claim)| claim).collect();
+        let comes = |claim: &Claim, part: &GroupRange| {
+            claim.holds_all() || claim.coming_until(part.iter()).is_some_and(|until| now < until)
+        };
+        let coming: Vec<_> =
+            parts.into_iter().filter(|(_, part)| claims.iter().any(|claim| comes(claim, part))).collect();
+        for (place, part) in coming {
+            fetch.told |= 1 << place;
+            self.announce_coming(fetch.stream, content, part);
+        }
+    }
+}

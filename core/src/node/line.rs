@@ -1,0 +1,81 @@
+//! The line for origin duty: what this peer and its neighbours drew for the parts of a segment, and how many others there are.
+
+use super::{Node, fetch::Fetch};
+use crate::{id::PeerId, swarm::duty, time::Timestamp};
+
+/// Duty is weighed by the uplink, but never less than by this part of what it takes to pass everything on twice, …
+const LEAST_FITNESS: f64 = 0.1;
+/// …nor by more than this, where uplinks are scarce: who has much more is early enough.
+const MOST_FITNESS: f64 = 1.6;
+
+/// This peer's draws for the parts of a segment: they differ by part, segment and peer.
+pub(super) struct Lots([u8; 32]);
+
+impl Lots {
+    /// The draw for the part in this place, 0 to 1.
+    pub(super) fn draw(&self, place: usize) -> f64 {
+        f64::from(u16::from_le_bytes([self.0[2 * place], self.0[2 * place + 1]])) / f64::from(u16::MAX)
+    }
+}
+
+/// The draws of this peer and its neighbours for the parts of a segment.
+pub(super) struct Line {
+    own: Lots,
+    neighbours: Vec<Lots>,
+    /// Peers that are no neighbours.
+    unknown: u32,
+    fitness: f64,
+}
+
+impl Line {
+    /// This peer's place for the part in this place.
+    pub(super) fn place(&self, part: usize) -> duty::Place {
+        let draw = self.own.draw(part);
+        let before = self.neighbours.iter().filter(|lots| lots.draw(part) < draw).count() as u32;
+        duty::Place { before, unknown: self.unknown, draw, fitness: self.fitness }
+    }
+}
+
+impl Node {
+    /// Viewers of the fetch's stream, as far as is known.
+    pub(super) fn swarm_size(&self, fetch: &Fetch) -> u32 {
+        let told = self.streams.get(&fetch.stream).and_then(|state| state.population).unwrap_or(1);
+        told.max(self.ready_links().count() as u32 + 1)
+    }
+
+    /// Viewers of the fetch's stream that are no neighbours, as far as is known.
+    pub(super) fn strangers(&self, fetch: &Fetch) -> u32 {
+        self.swarm_size(fetch) - 1 - self.ready_links().count() as u32
+    }
+
+    /// How fit this peer is for origin duty, 1 being an uplink that passes on what it fetched twice as fast as it is played, or that
+    /// was never full: who has less is of little use to the others, and where uplinks are scarce who has more
+    /// comes due in the place of those.
+    fn fitness(&self, now: Timestamp) -> f64 {
+        let Some(capacity) = self.uploads.capacity() else { return 1.0 };
+        // Where nobody is sent away all uplinks are as good, and as many come due as are to.
+        let scarce = self.links.values().any(|state| state.transfer.rested_at(now).is_some());
+        let most = if scarce { MOST_FITNESS } else { 1.0 };
+        let twice = 2.0 * self.demand.at(now).value().max(1) as f64;
+        let part = (capacity.value() as f64 / twice).clamp(LEAST_FITNESS, most);
+        part * part * part * part
+    }
+
+    pub(super) fn lots(&self, fetch: &Fetch) -> Lots {
+        Self::lots_of(self.service.peer().unwrap_or(PeerId::from_bytes([0; 32])), fetch)
+    }
+
+    pub(super) fn line(&self, fetch: &Fetch, now: Timestamp) -> Line {
+        let neighbours = self.links.values().filter(|state| state.is_ready());
+        let neighbours: Vec<_> = neighbours.map(|state| Self::lots_of(state.peer, fetch)).collect();
+        let unknown = self.strangers(fetch);
+        Line { own: self.lots(fetch), neighbours, unknown, fitness: self.fitness(now) }
+    }
+
+    fn lots_of(peer: PeerId, fetch: &Fetch) -> Lots {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(peer.as_bytes());
+        hasher.update(fetch.segment.as_bytes());
+        Lots(*hasher.finalize().as_bytes())
+    }
+}
