@@ -138,7 +138,7 @@ impl Node {
 
     pub(super) fn announce_to(&mut self, link: LinkId, stream: StreamId, entries: &[HaveEntry]) {
         let Some(state) = self.links.get(&link) else { return };
-        let news = entries.iter().filter(|entry| state.transfer.claims.lack(entry)).cloned().collect();
+        let news = entries.iter().filter(|entry| state.claims.lack(entry)).cloned().collect();
         self.tell_held(link, stream, news);
     }
 

@@ -144,7 +144,7 @@ impl Node {
         let links: Vec<LinkId> = self.ready_links().collect();
         for link in links {
             let Some(state) = self.links.get_mut(&link) else { continue };
-            for request in state.transfer.cancel(content) {
+            for request in state.asking.cancel(content) {
                 self.output(Output::SendControl { link, payload: LinkMessage::Cancel(request).to_bytes() });
             }
         }

@@ -257,15 +257,15 @@ impl Node {
             .filter(|(_, claim)| claim.holds_some())
             .map(|(link, claim)| {
                 let state = &self.links[&link];
-                let (room, delay) = (state.transfer.room(now), state.transfer.delay(state.rtt, now));
-                let snubbed = state.transfer.is_snubbed(now);
+                let (room, delay) = (state.asking.room(now), state.asking.delay(state.rtt, now));
+                let snubbed = state.asking.is_snubbed(now);
                 Holder { link, room, delay, snubbed, holds: |group| claim.holds(group) }
             })
             .collect();
         let assigned = assign(&rarest_first(&missing, &holders), &mut holders);
         for (link, range) in assigned {
             let Some(state) = self.links.get_mut(&link) else { continue };
-            let id = state.transfer.ask(content, range, now);
+            let id = state.asking.ask(content, range, now);
             for group in range.iter() {
                 fetch.asked.insert(group, link);
             }
@@ -284,7 +284,7 @@ impl Node {
         taken.dedup();
         for link in taken {
             let Some(state) = self.links.get_mut(&link) else { continue };
-            for (request, groups) in state.transfer.take_back(&content, brings) {
+            for (request, groups) in state.asking.take_back(&content, brings) {
                 fetch.asked.retain(|group, asked| *asked != link || !groups.contains(group));
                 self.output(Output::SendControl { link, payload: LinkMessage::Cancel(request).to_bytes() });
             }
@@ -332,6 +332,6 @@ impl Node {
         self.links
             .iter()
             .filter(|(_, state)| state.is_ready())
-            .filter_map(move |(link, state)| Some((*link, state.transfer.claims.on(&content)?)))
+            .filter_map(move |(link, state)| Some((*link, state.claims.on(&content)?)))
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     guard::{TokenBucket, Violation},
     id::{ContentId, LinkId, PeerId, SessionId},
     identity::{Candidate, Fingerprint, HelloError, HelloExpectation, LinkHello, Rights, SignedCertificate},
-    swarm::{Traffic, Transfer},
+    swarm::{Asking, Claims, Giving, Moved, Traffic},
     time::Timestamp,
     wire::{ByeReason, LinkMessage, PROTOCOL_VERSIONS},
 };
@@ -64,7 +64,9 @@ pub(super) struct Link {
     pub(super) candidates: usize,
     pub(super) early_local: Vec<Candidate>,
     pub(super) rtt: Option<Duration>,
-    pub(super) transfer: Transfer,
+    pub(super) asking: Asking,
+    pub(super) claims: Claims,
+    pub(super) giving: Giving,
     /// Whether its certificate lets it give segments to others.
     pub(super) may_upload: bool,
     pub(super) control: TokenBucket,
@@ -91,7 +93,9 @@ impl Link {
             candidates: 0,
             early_local: Vec::new(),
             rtt: None,
-            transfer: Transfer::new(now),
+            asking: Asking::new(now),
+            claims: Claims::default(),
+            giving: Giving::new(now),
             may_upload: false,
             control: TokenBucket::new(CONTROL_BURST, CONTROL_PER_SECOND, now),
             lists: TokenBucket::new(LIST_VALUES_BURST, LIST_VALUES_PER_SECOND, now),
@@ -105,6 +109,10 @@ impl Link {
 
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.state, State::Ready { .. })
+    }
+
+    pub(super) fn moved(&self) -> Moved {
+        Moved { came: self.asking.bytes_in, left: self.giving.bytes_out }
     }
 
     fn due(&self) -> Timestamp {
@@ -164,8 +172,8 @@ impl Node {
             peer: state.peer,
             ready: state.is_ready(),
             rtt: state.rtt,
-            bytes_in: state.transfer.bytes_in,
-            bytes_out: state.transfer.bytes_out,
+            bytes_in: state.asking.bytes_in,
+            bytes_out: state.giving.bytes_out,
         })
     }
 
@@ -268,8 +276,8 @@ impl Node {
     }
 
     pub(super) fn links_timeout(&self, now: Timestamp) -> Option<Timestamp> {
-        let late = |state: &Link| state.transfer.next_late(state.rtt);
-        let rested = |state: &Link| state.transfer.rested_at(now);
+        let late = |state: &Link| state.asking.next_late(state.rtt);
+        let rested = |state: &Link| state.asking.rested_at(now);
         self.links.values().flat_map(|state| [Some(state.due()), late(state), rested(state)]).flatten().min()
     }
 
@@ -289,7 +297,7 @@ impl Node {
         for link in links {
             self.take_back_late(link, now);
             let Some(state) = self.links.get_mut(&link) else { continue };
-            if state.transfer.is_rested(now) {
+            if state.asking.is_rested(now) {
                 self.stir();
             }
             let Some(state) = self.links.get(&link) else { continue };
@@ -308,7 +316,7 @@ impl Node {
     fn take_back_late(&mut self, link: LinkId, now: Timestamp) {
         let Some(state) = self.links.get_mut(&link) else { return };
         let rtt = state.rtt;
-        for late in state.transfer.take_late(rtt, now) {
+        for late in state.asking.take_late(rtt, now) {
             self.say(link, &LinkMessage::Cancel(late.request));
             self.unask(link, &late.content, &late.groups);
         }
@@ -364,7 +372,7 @@ impl Node {
     pub(super) fn forget_claims(&mut self, link: LinkId, contents: &[ContentId]) {
         let Some(state) = self.links.get_mut(&link) else { return };
         for content in contents {
-            state.transfer.claims.remove(content);
+            state.claims.remove(content);
         }
         self.stir();
         self.announce_again(link, contents);

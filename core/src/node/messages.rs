@@ -69,18 +69,18 @@ impl Node {
             LinkMessage::Lost(contents) => self.forget_claims(link, &contents),
             LinkMessage::Request(request) => self.handle_request(link, &request, now),
             LinkMessage::Cancel(request) => {
-                state.transfer.drop_uploads(request);
+                state.giving.drop_uploads(request);
                 self.stop_reading(link, request);
             }
             LinkMessage::Reject(request, reason) => {
                 let refused = match reason {
-                    RejectReason::Busy(serves) => state.transfer.choked(request, serves, now),
-                    RejectReason::NotHeld => state.transfer.rejected(request),
+                    RejectReason::Busy(serves) => state.asking.choked(request, serves, now),
+                    RejectReason::NotHeld => state.asking.rejected(request),
                 };
                 let Some((content, groups)) = refused else { return };
                 if reason == RejectReason::NotHeld {
                     // Whatever it claimed, it does not hold it now.
-                    state.transfer.claims.remove(&content);
+                    state.claims.remove(&content);
                 }
                 self.stir();
                 self.unask(link, &content, &groups);
@@ -90,7 +90,7 @@ impl Node {
             LinkMessage::Release => self.handle_release(link),
             LinkMessage::NoList(content) => self.handle_no_list(link, &content, now),
             LinkMessage::Unchoke => {
-                state.transfer.unchoked();
+                state.asking.unchoked();
                 self.stir();
             }
         }
@@ -103,7 +103,7 @@ impl Node {
         // Who may not give is not asked.
         let Some(state) = self.links.get_mut(&link).filter(|state| state.may_upload) else { return };
         for entry in have.entries.iter() {
-            state.transfer.claims.add(entry, now);
+            state.claims.add(entry, now);
         }
         for entry in have.entries.iter() {
             self.stir_content(&entry.content);
@@ -181,7 +181,7 @@ impl Node {
         let Some(state) = self.links.get_mut(&link) else { return };
         let peer = state.peer;
         let len = data.bytes.len() as u64;
-        let content = match state.transfer.answered(data.request, data.group, len, now) {
+        let content = match state.asking.answered(data.request, data.group, len, now) {
             Answer::Wanted(content) => content,
             Answer::Cancelled => {
                 self.stats.duplicate_groups += 1;

@@ -46,7 +46,7 @@ impl Node {
 
     /// Since when there is news for a neighbour that does not hold the whole segment itself.
     pub(super) fn news_since(&self, link: LinkId) -> Option<Timestamp> {
-        let claims = &self.links.get(&link)?.transfer.claims;
+        let claims = &self.links.get(&link)?.claims;
         let lacks = |content: &ContentId| claims.on(content).is_none_or(|claim| !claim.holds_all());
         let news = self.announcements.news.iter();
         let news = news.filter(|(content, news)| news.untold.contains(&link) && lacks(content));

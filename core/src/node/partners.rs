@@ -118,7 +118,7 @@ impl Node {
     fn review(&mut self, now: Timestamp) {
         self.partners.seeks = self.worst(now).is_some_and(|(_, poor)| poor);
         for state in self.links.iter_mut().map(|(_, value)| value) {
-            state.traffic.age(&state.transfer);
+            state.traffic.age(state.moved());
         }
     }
 
@@ -152,7 +152,7 @@ impl Node {
 
     fn link_worth(&self, state: &Link) -> u64 {
         let mut recent = self.store.iter().filter(|(_, stored)| self.store.was_used_within(stored, RECENT));
-        let shares = recent.any(|(content, _)| state.transfer.claims.on(content).is_some());
-        state.traffic.worth(&state.transfer, shares, state.rtt)
+        let shares = recent.any(|(content, _)| state.claims.on(content).is_some());
+        state.traffic.worth(state.moved(), shares, state.rtt)
     }
 }

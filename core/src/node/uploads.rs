@@ -123,8 +123,8 @@ impl Node {
         let links: Vec<LinkId> = self.links.keys().copied().collect();
         for link in links {
             let Some(state) = self.links.get_mut(&link) else { continue };
-            state.transfer.turn = Turn::None;
-            for request in state.transfer.drop_all_uploads() {
+            state.giving.turn = Turn::None;
+            for request in state.giving.drop_all_uploads() {
                 let payload = LinkMessage::Reject(request, RejectReason::NotHeld).to_bytes();
                 self.output(Output::SendControl { link, payload });
             }
@@ -154,10 +154,10 @@ impl Node {
         let room = self.room_for(link, now);
         let Some(state) = self.links.get_mut(&link) else { return };
         let uploads = groups.iter().map(|group| Upload { request: request.id, content, group: *group });
-        state.transfer.note_wanted(now);
-        let queued = state.transfer.queue_uploads(uploads.take(room));
+        state.giving.note_wanted(now);
+        let queued = state.giving.queue_uploads(uploads.take(room));
         if queued < groups.len() {
-            state.transfer.turn = Turn::Waits(now);
+            state.giving.turn = Turn::Waits(now);
             self.reject(link, request, RejectReason::Busy(queued as u32));
         }
     }
@@ -168,7 +168,7 @@ impl Node {
             rounds.admit(link);
             return if rounds.serves(link) { usize::MAX } else { 0 };
         }
-        let called = self.links.get(&link).is_some_and(|state| state.transfer.turn.is_called(now));
+        let called = self.links.get(&link).is_some_and(|state| state.giving.turn.is_called(now));
         if !called && self.waiting(now).any(|other| other.link != link) {
             return 0;
         }
@@ -180,26 +180,26 @@ impl Node {
     }
 
     fn waiting(&self, now: Timestamp) -> impl Iterator<Item = Candidate> {
-        let waits = move |state: &Link| state.transfer.turn.waits(now);
+        let waits = move |state: &Link| state.giving.turn.waits(now);
         self.links
             .iter()
-            .filter_map(move |(link, state)| Some(state.transfer.candidate(*link, waits(state)?, now)))
+            .filter_map(move |(link, state)| Some(state.asking.candidate(*link, waits(state)?, now)))
     }
 
     /// Those who wait or have not heard the news.
     fn callable(&self, now: Timestamp) -> impl Iterator<Item = Candidate> {
-        let free = move |state: &Link| state.is_ready() && !state.transfer.turn.is_called(now);
+        let free = move |state: &Link| state.is_ready() && !state.giving.turn.is_called(now);
         self.links.iter().filter(move |(_, state)| free(state)).filter_map(move |(link, state)| {
-            let waits = state.transfer.turn.waits(now);
+            let waits = state.giving.turn.waits(now);
             let since = waits.into_iter().chain(self.news_since(*link)).min()?;
-            Some(state.transfer.candidate(*link, since, now))
+            Some(state.asking.candidate(*link, since, now))
         })
     }
 
     /// Serves others than before, once that is due.
     fn start_round(&mut self, now: Timestamp) {
-        let wanting = self.links.iter().filter(|(_, state)| state.transfer.wants(now));
-        let wanting = wanting.map(|(link, state)| state.transfer.candidate(*link, now, now)).collect();
+        let wanting = self.links.iter().filter(|(_, state)| state.giving.wants(now));
+        let wanting = wanting.map(|(link, state)| state.asking.candidate(*link, now, now)).collect();
         let Some(rounds) = self.uploads.rounds_mut() else { return };
         for link in rounds.choose(wanting, self.random.fraction(), now) {
             self.say(link, &LinkMessage::Unchoke);
@@ -208,7 +208,7 @@ impl Node {
 
     /// Calls those who wait while there is time for them.
     fn call_waiting(&mut self, now: Timestamp) {
-        let is_expected = |state: &Link| state.transfer.turn.is_expected(now) && state.transfer.queued() == 0;
+        let is_expected = |state: &Link| state.giving.turn.is_expected(now) && state.giving.queued() == 0;
         let called = self.links.values().filter(|state| is_expected(state)).count();
         let (share, queued) = (self.share(), self.queued_and_sent(now));
         for called in called.. {
@@ -218,8 +218,8 @@ impl Node {
             let callable: Vec<_> = self.callable(now).collect();
             let Some(link) = self.uploads.choker.call(callable.into_iter()) else { return };
             let Some(state) = self.links.get_mut(&link) else { return };
-            let waits = state.transfer.turn.waits(now).is_some();
-            state.transfer.turn = Turn::Called(now);
+            let waits = state.giving.turn.waits(now).is_some();
+            state.giving.turn = Turn::Called(now);
             self.tell_news(link);
             if waits {
                 self.say(link, &LinkMessage::Unchoke);
@@ -230,8 +230,8 @@ impl Node {
     /// What a link's bulk channel holds.
     pub(super) fn note_buffered(&mut self, link: LinkId, bytes: u64, now: Timestamp) {
         let Some(state) = self.links.get_mut(&link) else { return };
-        let left = state.transfer.set_in_flight(bytes, now);
-        let full = self.links.values().any(|state| state.transfer.is_full());
+        let left = state.giving.set_in_flight(bytes, now);
+        let full = self.links.values().any(|state| state.giving.is_full());
         self.uploads.uplink.drained(left, full, now);
     }
 
@@ -246,11 +246,11 @@ impl Node {
     }
 
     fn queued_groups(&self) -> usize {
-        self.links.values().map(|state| state.transfer.queued()).sum()
+        self.links.values().map(|state| state.giving.queued()).sum()
     }
 
     fn in_flight(&self, now: Timestamp) -> u64 {
-        self.links.values().filter_map(|state| state.transfer.in_flight(now)).map(|(bytes, _)| bytes).sum()
+        self.links.values().filter_map(|state| state.giving.in_flight(now)).map(|(bytes, _)| bytes).sum()
     }
 
     /// Groups that are queued or in flight.
@@ -261,12 +261,12 @@ impl Node {
     /// When groups that wait may be sent though nothing was said to have left.
     pub(super) fn uploads_timeout(&self, now: Timestamp) -> Option<Timestamp> {
         let until =
-            self.links.values().filter_map(|state| state.transfer.in_flight(now)).map(|(_, until)| until);
+            self.links.values().filter_map(|state| state.giving.in_flight(now)).map(|(_, until)| until);
         let allowed = self.uploads.allowance.map(|allowance| allowance.ready_at(GROUP_LEN, now));
         let until = until.chain(allowed.filter(|at| now < *at)).min().filter(|_| self.queued_groups() > 0);
         let round = self.uploads.rounds().filter(|_| !self.links.is_empty());
         let round = round.map(Rounds::due).filter(|at| now < *at);
-        let turns = self.links.values().filter_map(|state| state.transfer.turn.ends(now));
+        let turns = self.links.values().filter_map(|state| state.giving.turn.ends(now));
         turns.chain(until).chain(round).min()
     }
 
@@ -286,7 +286,7 @@ impl Node {
             if self.uploads.allowance.is_some_and(|allowance| now < allowance.ready_at(GROUP_LEN, now)) {
                 return;
             }
-            let upload = self.links.get_mut(&link).and_then(|state| state.transfer.next_upload(now));
+            let upload = self.links.get_mut(&link).and_then(|state| state.giving.next_upload(now));
             idle = if upload.is_some() { 0 } else { idle + 1 };
             if let Some(upload) = upload {
                 room = room.saturating_sub(GROUP);
@@ -299,14 +299,14 @@ impl Node {
         let Some((blob, range)) = self.held_group(&upload.content, upload.group) else {
             let payload = LinkMessage::Reject(upload.request, RejectReason::NotHeld).to_bytes();
             if let Some(state) = self.links.get_mut(&link) {
-                state.transfer.drop_uploads(upload.request);
+                state.giving.drop_uploads(upload.request);
             }
             self.output(Output::SendControl { link, payload });
             return;
         };
         let header = data_header(upload.request, upload.group, range.len() as usize);
         let Some(state) = self.links.get_mut(&link) else { return };
-        state.transfer.sent(range.len(), now);
+        state.giving.sent(range.len(), now);
         if let Some(allowance) = &mut self.uploads.allowance {
             allowance.take_many(range.len() as u32, now);
         }

@@ -5,14 +5,19 @@
 
 use std::time::Duration;
 
-use super::Transfer;
-
 /// What came counts so many times what left: a peer that takes gives somebody else something later, one that gives gives now.
 const GIVEN: u64 = 4;
 /// What a peer's being on the same track, near the same place, is worth. Bytes that left.
 const SHARES: u64 = 1 << 20;
 /// Round-trip time at which a link is worth half, in seconds.
 const FAR: f64 = 0.2;
+
+/// Bytes that have gone over a link.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moved {
+    pub(crate) came: u64,
+    pub(crate) left: u64,
+}
 
 /// What goes over a link, remembered over one review about half.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,22 +27,22 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    fn count(transfer: &Transfer) -> u64 {
-        GIVEN * transfer.bytes_in + transfer.bytes_out
+    fn count(moved: Moved) -> u64 {
+        GIVEN * moved.came + moved.left
     }
 
-    fn lately(self, transfer: &Transfer) -> u64 {
-        self.before + (Self::count(transfer) - self.seen)
+    fn lately(self, moved: Moved) -> u64 {
+        self.before + (Self::count(moved) - self.seen)
     }
 
     /// Another review is over.
-    pub(crate) fn age(&mut self, transfer: &Transfer) {
-        *self = Self { before: self.lately(transfer) / 2, seen: Self::count(transfer) };
+    pub(crate) fn age(&mut self, moved: Moved) {
+        *self = Self { before: self.lately(moved) / 2, seen: Self::count(moved) };
     }
 
     /// What a link with this traffic is worth, whose peer has what is played here or not.
-    pub(crate) fn worth(self, transfer: &Transfer, shares: bool, rtt: Option<Duration>) -> u64 {
-        let worth = self.lately(transfer) + if shares { SHARES } else { 0 };
+    pub(crate) fn worth(self, moved: Moved, shares: bool, rtt: Option<Duration>) -> u64 {
+        let worth = self.lately(moved) + if shares { SHARES } else { 0 };
         (worth as f64 / (1.0 + rtt.unwrap_or_default().as_secs_f64() / FAR)) as u64
     }
 }
@@ -50,12 +55,10 @@ pub(crate) fn is_poor(worth: u64, average: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Timestamp;
 
     fn worth(given: u64, taken: u64, shares: bool, rtt: u64) -> u64 {
-        let mut transfer = Transfer::new(Timestamp::default());
-        (transfer.bytes_in, transfer.bytes_out) = (given, taken);
-        Traffic::default().worth(&transfer, shares, Some(Duration::from_millis(rtt)))
+        let moved = Moved { came: given, left: taken };
+        Traffic::default().worth(moved, shares, Some(Duration::from_millis(rtt)))
     }
 
     #[test]
@@ -73,14 +76,13 @@ mod tests {
 
     #[test]
     fn what_was_given_long_ago_counts_no_more() {
-        let mut transfer = Transfer::new(Timestamp::default());
-        transfer.bytes_in = 1 << 20;
+        let moved = Moved { came: 1 << 20, left: 0 };
         let mut traffic = Traffic::default();
-        let first = traffic.worth(&transfer, false, None);
-        traffic.age(&transfer);
-        assert_eq!(traffic.worth(&transfer, false, None), first / 2);
-        (0..30).for_each(|_| traffic.age(&transfer));
-        assert_eq!(traffic.worth(&transfer, false, None), 0);
+        let first = traffic.worth(moved, false, None);
+        traffic.age(moved);
+        assert_eq!(traffic.worth(moved, false, None), first / 2);
+        (0..30).for_each(|_| traffic.age(moved));
+        assert_eq!(traffic.worth(moved, false, None), 0);
     }
 
     #[test]

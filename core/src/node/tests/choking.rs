@@ -230,7 +230,7 @@ fn who_stops_giving_takes_its_word_back_and_refuses_what_waits() {
     assert_eq!(later(&mut lab, 2000), Did::default());
     assert_eq!(given(&lab), before);
     let (link, node) = (lab.link(1, 0), &lab.tabs[1].node);
-    assert!(node.links[&link].transfer.claims.on(&content(0)).is_none());
+    assert!(node.links[&link].claims.on(&content(0)).is_none());
 }
 
 #[test]

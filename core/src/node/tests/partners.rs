@@ -41,7 +41,7 @@ fn who_calls_a_full_peer_takes_the_place_of_the_worst_link() {
     let mut lab = full();
     let worst = lab.link(7, 5);
     for (link, state) in lab.tabs[7].node.links.iter_mut() {
-        state.transfer.bytes_in = if *link == worst { 0 } else { 1 << 20 };
+        state.asking.bytes_in = if *link == worst { 0 } else { 1 << 20 };
     }
     let newcomer = join(&mut lab);
     assert_eq!(asked(&lab, 7), [worst]);
@@ -123,7 +123,7 @@ fn a_full_peer_looks_for_another_partner_only_while_one_is_much_worse_than_most(
         let mut lab = full();
         let worst = lab.link(0, 9);
         for (link, state) in lab.tabs[0].node.links.iter_mut() {
-            state.transfer.bytes_in = if poor && *link == worst { 0 } else { 1 << 20 };
+            state.asking.bytes_in = if poor && *link == worst { 0 } else { 1 << 20 };
         }
         // There is somebody that it does not know.
         lab.tell(0, &ServiceMessage::Population { stream: stream(Roots::Origin).id, population: 14 });

@@ -1,4 +1,4 @@
-//! One link's transfers in both directions: what was asked of the peer, what it is owed.
+//! One link's askings in both directions: what was asked of the peer, what it is owed.
 //!
 //! A request is the credit: the peer may send each requested group once and nothing else, so a receiver without
 //! back-pressure is never flooded.
@@ -8,8 +8,7 @@ use std::{collections::VecDeque, time::Duration};
 use litemap::LiteMap;
 
 use super::{
-    choke::{self, Candidate, Turn},
-    claims::Claims,
+    choke::{self, Candidate},
     rate::Rate,
 };
 use crate::{
@@ -19,16 +18,10 @@ use crate::{
     units::{GroupIndex, GroupRange},
 };
 
-/// Most groups that wait to be sent to one peer.
-const MAX_QUEUED_UPLOADS: usize = 256;
 /// Groups asked for before a rate is known.
 const START_WINDOW: usize = 4;
 /// Most groups asked of one peer at a time.
 const MAX_WINDOW: usize = 64;
-/// Bytes of which none left for so long wait for their receiver, not for the uplink: they don't keep others from being served.
-const STUCK: Duration = Duration::from_millis(500);
-/// When a bulk channel holds no more than this, its driver says so: a group is then about to be out. Bytes.
-pub const BULK_LOW: u64 = 16 * 1024;
 /// Requests are late when the link brought nothing for this, for four round trips, or for three of its own pauses.
 const LATE_AFTER: Duration = Duration::from_millis(1000);
 /// Longest time that a link's round trips or pauses earn it: the peer decides when it answers a ping.
@@ -37,20 +30,10 @@ const LATEST: Duration = Duration::from_secs(2);
 const LATE_IN_LINE: u32 = 3;
 /// Most late requests whose groups are still of use when they come after all.
 const MAX_LATE: usize = 16;
-/// Who asked for something within this time wants more.
-const WANTS: Duration = Duration::from_secs(10);
 /// How long a peer that let a group come late is asked for what nobody else holds only; twice as long each time, …
 const SNUB: Duration = Duration::from_secs(10);
 /// …up to this.
 const LONGEST_SNUB: Duration = Duration::from_secs(300);
-
-/// A group the peer waits for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Upload {
-    pub(crate) request: RequestId,
-    pub(crate) content: ContentId,
-    pub(crate) group: GroupIndex,
-}
 
 /// A group that came and was asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -93,12 +76,10 @@ impl Asked {
     }
 }
 
-/// The transfers of one link.
+/// The askings of one link.
 #[derive(Clone, Debug)]
-pub(crate) struct Transfer {
-    pub(crate) claims: Claims,
+pub(crate) struct Asking {
     pub(crate) bytes_in: u64,
-    pub(crate) bytes_out: u64,
     asked: LiteMap<RequestId, Asked>,
     next_request: u32,
     /// Groups of cancelled requests that may still come.
@@ -110,31 +91,19 @@ pub(crate) struct Transfer {
     /// Requests that were taken back because they were late.
     late: VecDeque<(RequestId, Asked)>,
     outstanding: usize,
-    rate_in: Rate,
-    rate_out: Rate,
+    rate: Rate,
     snub: Duration,
     snubbed_until: Timestamp,
     /// Until when the peer has no time for requests, unless it calls.
     choked: Option<Timestamp>,
     /// Bytes that came lately, for the peer's standing.
     given: Rate,
-    /// When the peer asked for something last.
-    wanted: Option<Timestamp>,
-    /// Where the peer stands with this side's uplink.
-    pub(crate) turn: Turn,
-    uploads: VecDeque<Upload>,
-    /// Bytes given to the driver's bulk channel and not drained yet.
-    in_flight: u64,
-    /// When some of them left last, or were given while there were none.
-    drained: Timestamp,
 }
 
-impl Transfer {
+impl Asking {
     pub(crate) fn new(now: Timestamp) -> Self {
         Self {
-            claims: Claims::default(),
             bytes_in: 0,
-            bytes_out: 0,
             asked: LiteMap::new(),
             next_request: 0,
             cancelled: 0,
@@ -142,17 +111,11 @@ impl Transfer {
             pause: Duration::ZERO,
             late: VecDeque::new(),
             outstanding: 0,
-            rate_in: Rate::new(now),
-            rate_out: Rate::new(now),
+            rate: Rate::new(now),
             snub: SNUB,
             snubbed_until: now,
             choked: None,
             given: Rate::over(choke::MEMORY, now),
-            turn: Turn::None,
-            wanted: None,
-            uploads: VecDeque::new(),
-            in_flight: 0,
-            drained: now,
         }
     }
 
@@ -162,7 +125,7 @@ impl Transfer {
         if self.rested_at(now).is_some() {
             return 0;
         }
-        let half_second = self.rate_in.at(now).value() as usize / 2 / GROUP_LEN as usize;
+        let half_second = self.rate.at(now).value() as usize / 2 / GROUP_LEN as usize;
         let window = half_second.clamp(START_WINDOW, MAX_WINDOW);
         let room = window.saturating_sub(self.outstanding);
         if room < window / 2 { 0 } else { room }
@@ -170,7 +133,7 @@ impl Transfer {
 
     /// Estimated time until a further group from this peer arrives, in microseconds.
     pub(crate) fn delay(&self, rtt: Option<Duration>, now: Timestamp) -> u64 {
-        let rate = self.rate_in.at(now).value().max(50_000);
+        let rate = self.rate.at(now).value().max(50_000);
         let queued = (self.outstanding as u64 + 1) * GROUP_LEN as u64 * 1_000_000 / rate;
         let snub = if self.is_snubbed(now) { SNUB.as_micros() as u64 } else { 0 };
         rtt.unwrap_or(Duration::from_millis(50)).as_micros() as u64
@@ -206,7 +169,7 @@ impl Transfer {
         now: Timestamp,
     ) -> Answer {
         self.bytes_in += len;
-        self.rate_in.add(len, now);
+        self.rate.add(len, now);
         self.given.add(len, now);
         if let Some(asked) = self.asked.get_mut(&request)
             && asked.take(group)
@@ -293,16 +256,6 @@ impl Transfer {
         self.choked.take_if(|until| *until <= now).is_some()
     }
 
-    /// The peer asks for something.
-    pub(crate) fn note_wanted(&mut self, now: Timestamp) {
-        self.wanted = Some(now);
-    }
-
-    /// Whether the peer asked for something lately.
-    pub(crate) fn wants(&self, now: Timestamp) -> bool {
-        self.wanted.is_some_and(|at| now < at + WANTS)
-    }
-
     /// The peer as one of those who may be served, which it has waited for since then.
     pub(crate) fn candidate(&self, link: LinkId, since: Timestamp, now: Timestamp) -> Candidate {
         Candidate { link, since, given: self.given.at(now) }
@@ -368,71 +321,6 @@ impl Transfer {
         let limit = self.late_after(rtt);
         self.asked.values().map(|asked| asked.late_at(self.heard, limit)).min()
     }
-
-    /// Queues as many of these groups for the peer as there is room for; how many.
-    pub(crate) fn queue_uploads(&mut self, uploads: impl Iterator<Item = Upload>) -> usize {
-        let before = self.uploads.len();
-        self.uploads.extend(uploads.take(MAX_QUEUED_UPLOADS.saturating_sub(before)));
-        self.uploads.len() - before
-    }
-
-    /// Forgets what is queued for a request.
-    pub(crate) fn drop_uploads(&mut self, request: RequestId) {
-        self.uploads.retain(|upload| upload.request != request);
-    }
-
-    /// Forgets every group that waits to be sent: the requests they were of.
-    pub(crate) fn drop_all_uploads(&mut self) -> Vec<RequestId> {
-        let mut requests: Vec<_> = self.uploads.drain(..).map(|upload| upload.request).collect();
-        requests.dedup();
-        requests
-    }
-
-    /// The next group to send, while the bulk channel has room.
-    pub(crate) fn next_upload(&mut self, now: Timestamp) -> Option<Upload> {
-        let tenth_second = self.rate_out.at(now).value() / 10;
-        // More than the mark, never just the mark: the channel tells only when it falls to it from above.
-        if self.in_flight > BULK_LOW.max(tenth_second) {
-            return None;
-        }
-        self.uploads.pop_front()
-    }
-
-    /// Groups that wait to be sent.
-    pub(crate) fn queued(&self) -> usize {
-        self.uploads.len()
-    }
-
-    /// Bytes in flight that keep the uplink busy, and until when that is believed.
-    pub(crate) fn in_flight(&self, now: Timestamp) -> Option<(u64, Timestamp)> {
-        let until = self.drained + STUCK;
-        (self.in_flight > 0 && now < until).then_some((self.in_flight, until))
-    }
-
-    /// Notes bytes that were given to the bulk channel.
-    pub(crate) fn sent(&mut self, bytes: u64, now: Timestamp) {
-        if self.in_flight == 0 {
-            self.drained = now;
-        }
-        self.in_flight += bytes;
-        self.bytes_out += bytes;
-        self.rate_out.add(bytes, now);
-    }
-
-    /// The driver's bulk channel holds this many bytes now; how many left it since it was full, if it was.
-    pub(crate) fn set_in_flight(&mut self, bytes: u64, now: Timestamp) -> u64 {
-        let left = if self.is_full() { self.in_flight.saturating_sub(bytes) } else { 0 };
-        if bytes < self.in_flight {
-            self.drained = now;
-        }
-        self.in_flight = bytes;
-        left
-    }
-
-    /// Whether the driver will say when the bulk channel has drained.
-    pub(crate) fn is_full(&self) -> bool {
-        self.in_flight > BULK_LOW
-    }
 }
 
 #[cfg(test)]
@@ -451,137 +339,117 @@ mod tests {
 
     #[test]
     fn each_requested_group_may_come_once() {
-        let mut transfer = Transfer::new(NOW);
-        let request = transfer.ask(content(), range(0, 2), NOW);
+        let mut asking = Asking::new(NOW);
+        let request = asking.ask(content(), range(0, 2), NOW);
         let group = GroupIndex::new(1);
-        assert_eq!(transfer.answered(request, group, 16384, NOW), Answer::Wanted(content()));
-        assert_eq!(transfer.answered(request, group, 16384, NOW), Answer::Unsolicited);
+        assert_eq!(asking.answered(request, group, 16384, NOW), Answer::Wanted(content()));
+        assert_eq!(asking.answered(request, group, 16384, NOW), Answer::Unsolicited);
     }
 
     #[test]
     fn a_quick_peer_is_asked_for_more_when_half_of_what_it_was_asked_for_has_come() {
-        let mut transfer = Transfer::new(NOW);
-        assert_eq!(transfer.room(NOW), START_WINDOW);
-        let before = transfer.ask(content(), range(0, 500), NOW);
+        let mut asking = Asking::new(NOW);
+        assert_eq!(asking.room(NOW), START_WINDOW);
+        let before = asking.ask(content(), range(0, 500), NOW);
         for group in 0..500 {
-            transfer.answered(before, GroupIndex::new(group), 16384, NOW);
+            asking.answered(before, GroupIndex::new(group), 16384, NOW);
         }
-        assert_eq!(transfer.room(NOW), MAX_WINDOW);
-        let request = transfer.ask(content(), range(0, MAX_WINDOW as u32), NOW);
+        assert_eq!(asking.room(NOW), MAX_WINDOW);
+        let request = asking.ask(content(), range(0, MAX_WINDOW as u32), NOW);
         for group in 0..MAX_WINDOW as u32 / 2 {
-            assert_eq!(transfer.room(NOW), 0, "after {group} groups");
-            transfer.answered(request, GroupIndex::new(group), 16384, NOW);
+            assert_eq!(asking.room(NOW), 0, "after {group} groups");
+            asking.answered(request, GroupIndex::new(group), 16384, NOW);
         }
-        assert_eq!(transfer.room(NOW), MAX_WINDOW / 2);
+        assert_eq!(asking.room(NOW), MAX_WINDOW / 2);
     }
 
     #[test]
     fn cancelled_groups_may_still_come_but_no_more_than_were_asked() {
-        let mut transfer = Transfer::new(NOW);
-        let request = transfer.ask(content(), range(0, 2), NOW);
-        assert_eq!(transfer.cancel(&content()), [request]);
-        assert_eq!(transfer.answered(request, GroupIndex::new(0), 1, NOW), Answer::Cancelled);
-        assert_eq!(transfer.answered(request, GroupIndex::new(1), 1, NOW), Answer::Cancelled);
-        assert_eq!(transfer.answered(request, GroupIndex::new(1), 1, NOW), Answer::Unsolicited);
+        let mut asking = Asking::new(NOW);
+        let request = asking.ask(content(), range(0, 2), NOW);
+        assert_eq!(asking.cancel(&content()), [request]);
+        assert_eq!(asking.answered(request, GroupIndex::new(0), 1, NOW), Answer::Cancelled);
+        assert_eq!(asking.answered(request, GroupIndex::new(1), 1, NOW), Answer::Cancelled);
+        assert_eq!(asking.answered(request, GroupIndex::new(1), 1, NOW), Answer::Unsolicited);
     }
 
     #[test]
     fn a_late_request_is_taken_back_and_the_peer_is_asked_last() {
-        let mut transfer = Transfer::new(NOW);
-        transfer.ask(content(), range(0, 2), NOW);
-        let fresh = transfer.delay(None, NOW);
+        let mut asking = Asking::new(NOW);
+        asking.ask(content(), range(0, 2), NOW);
+        let fresh = asking.delay(None, NOW);
         let later = Timestamp::from_millis(1000);
-        assert_eq!(transfer.next_late(None), Some(later));
-        assert_eq!(transfer.take_late(None, later).len(), 1);
-        assert!(transfer.delay(None, later) > fresh);
-        assert_eq!(transfer.next_late(None), None);
+        assert_eq!(asking.next_late(None), Some(later));
+        assert_eq!(asking.take_late(None, later).len(), 1);
+        assert!(asking.delay(None, later) > fresh);
+        assert_eq!(asking.next_late(None), None);
     }
 
     #[test]
     fn requests_behind_others_are_not_late_while_the_link_brings_groups() {
         let at = Timestamp::from_millis;
-        let mut transfer = Transfer::new(NOW);
+        let mut asking = Asking::new(NOW);
         let (first, second) =
-            (transfer.ask(content(), range(0, 12), NOW), transfer.ask(content(), range(12, 16), NOW));
+            (asking.ask(content(), range(0, 12), NOW), asking.ask(content(), range(12, 16), NOW));
         for group in 0..9 {
             let now = at(300 * (u64::from(group) + 1));
-            assert_eq!(transfer.take_late(None, now), []);
-            let answer = transfer.answered(first, GroupIndex::new(group), 16384, now);
+            assert_eq!(asking.take_late(None, now), []);
+            let answer = asking.answered(first, GroupIndex::new(group), 16384, now);
             assert_eq!(answer, Answer::Wanted(content()));
         }
-        assert_eq!(transfer.next_late(None), Some(at(3000)));
+        assert_eq!(asking.next_late(None), Some(at(3000)));
         let groups = (12..16).map(GroupIndex::new).collect();
         let late = Late { request: second, content: content(), groups };
-        assert_eq!(transfer.take_late(None, at(3000)), [late]);
+        assert_eq!(asking.take_late(None, at(3000)), [late]);
     }
 
     #[test]
     fn a_link_known_to_be_slow_is_given_more_time_and_less_again_when_it_is_quick() {
-        let mut transfer = Transfer::new(NOW);
+        let mut asking = Asking::new(NOW);
         let mut now = NOW;
-        let late_after =
-            |transfer: &Transfer, now| transfer.next_late(None).map(|at| at.saturating_since(now));
+        let late_after = |asking: &Asking, now| asking.next_late(None).map(|at| at.saturating_since(now));
         for (wait, then) in [(600, 1800), (5000, 2000), (100, 2000)] {
-            let request = transfer.ask(content(), range(0, 1), now);
+            let request = asking.ask(content(), range(0, 1), now);
             now = now + Duration::from_millis(wait);
-            transfer.answered(request, GroupIndex::new(0), 16384, now);
-            transfer.ask(content(), range(1, 2), now);
-            assert_eq!(late_after(&transfer, now), Some(Duration::from_millis(then)), "after {wait} ms");
-            transfer.cancel(&content());
+            asking.answered(request, GroupIndex::new(0), 16384, now);
+            asking.ask(content(), range(1, 2), now);
+            assert_eq!(late_after(&asking, now), Some(Duration::from_millis(then)), "after {wait} ms");
+            asking.cancel(&content());
         }
         for _ in 0..20 {
-            let request = transfer.ask(content(), range(0, 1), now);
-            transfer.answered(request, GroupIndex::new(0), 16384, now);
+            let request = asking.ask(content(), range(0, 1), now);
+            asking.answered(request, GroupIndex::new(0), 16384, now);
         }
-        transfer.ask(content(), range(1, 2), now);
-        assert_eq!(late_after(&transfer, now), Some(LATE_AFTER));
+        asking.ask(content(), range(1, 2), now);
+        assert_eq!(late_after(&asking, now), Some(LATE_AFTER));
     }
 
     #[test]
     fn a_peer_that_answers_pings_slowly_is_not_given_ever_more_time() {
-        let mut transfer = Transfer::new(NOW);
-        transfer.ask(content(), range(0, 1), NOW);
-        assert_eq!(transfer.next_late(Some(Duration::from_secs(15))), Some(NOW + LATEST));
+        let mut asking = Asking::new(NOW);
+        asking.ask(content(), range(0, 1), NOW);
+        assert_eq!(asking.next_late(Some(Duration::from_secs(15))), Some(NOW + LATEST));
     }
 
     #[test]
     fn a_group_that_comes_late_is_of_use_once() {
-        let mut transfer = Transfer::new(NOW);
-        let request = transfer.ask(content(), range(0, 2), NOW);
+        let mut asking = Asking::new(NOW);
+        let request = asking.ask(content(), range(0, 2), NOW);
         let later = Timestamp::from_millis(1000);
-        transfer.take_late(None, later);
+        asking.take_late(None, later);
         let group = GroupIndex::new(1);
-        assert_eq!(transfer.answered(request, group, 16384, later), Answer::Wanted(content()));
-        assert_eq!(transfer.answered(request, group, 16384, later), Answer::Unsolicited);
+        assert_eq!(asking.answered(request, group, 16384, later), Answer::Wanted(content()));
+        assert_eq!(asking.answered(request, group, 16384, later), Answer::Unsolicited);
     }
 
     #[test]
     fn late_requests_are_remembered_up_to_a_limit_and_then_only_counted() {
-        let mut transfer = Transfer::new(NOW);
-        let ask = |transfer: &mut Transfer| transfer.ask(content(), range(0, 1), NOW);
-        let requests: Vec<_> = (0..=MAX_LATE).map(|_| ask(&mut transfer)).collect();
-        transfer.take_late(None, Timestamp::from_millis(1000));
-        assert_eq!(transfer.late.len(), MAX_LATE);
-        assert_eq!(transfer.answered(requests[0], GroupIndex::new(0), 1, NOW), Answer::Cancelled);
-        assert_eq!(transfer.answered(requests[0], GroupIndex::new(0), 1, NOW), Answer::Unsolicited);
-    }
-
-    #[test]
-    fn uploads_wait_while_the_bulk_channel_is_full() {
-        let mut transfer = Transfer::new(NOW);
-        let upload = Upload { request: RequestId::new(0), content: content(), group: GroupIndex::new(0) };
-        assert_eq!(transfer.queue_uploads([upload, upload].into_iter()), 2);
-        transfer.set_in_flight(BULK_LOW + 1, NOW);
-        assert_eq!(transfer.next_upload(NOW), None);
-        transfer.set_in_flight(BULK_LOW, NOW);
-        assert_eq!(transfer.next_upload(NOW), Some(upload));
-    }
-
-    #[test]
-    fn the_upload_queue_is_bounded() {
-        let mut transfer = Transfer::new(NOW);
-        let upload = Upload { request: RequestId::new(0), content: content(), group: GroupIndex::new(0) };
-        let queued = transfer.queue_uploads((0..200).map(|_| upload));
-        assert_eq!(queued + transfer.queue_uploads((0..200).map(|_| upload)), MAX_QUEUED_UPLOADS);
+        let mut asking = Asking::new(NOW);
+        let ask = |asking: &mut Asking| asking.ask(content(), range(0, 1), NOW);
+        let requests: Vec<_> = (0..=MAX_LATE).map(|_| ask(&mut asking)).collect();
+        asking.take_late(None, Timestamp::from_millis(1000));
+        assert_eq!(asking.late.len(), MAX_LATE);
+        assert_eq!(asking.answered(requests[0], GroupIndex::new(0), 1, NOW), Answer::Cancelled);
+        assert_eq!(asking.answered(requests[0], GroupIndex::new(0), 1, NOW), Answer::Unsolicited);
     }
 }

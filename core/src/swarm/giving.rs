@@ -1,0 +1,164 @@
+//! What one link's peer is owed: groups that wait for it, and bytes on their way to it.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::{choke::Turn, rate::Rate};
+use crate::{
+    id::{ContentId, RequestId},
+    time::Timestamp,
+    units::GroupIndex,
+};
+
+/// Most groups that wait to be sent to one peer.
+const MAX_QUEUED_UPLOADS: usize = 256;
+/// Bytes of which none left for so long wait for their receiver, not for the uplink: they don't keep others from being served.
+const STUCK: Duration = Duration::from_millis(500);
+/// When a bulk channel holds no more than this, its driver says so: a group is then about to be out. Bytes.
+pub const BULK_LOW: u64 = 16 * 1024;
+/// Who asked for something within this time wants more.
+const WANTS: Duration = Duration::from_secs(10);
+
+/// A group the peer waits for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Upload {
+    pub(crate) request: RequestId,
+    pub(crate) content: ContentId,
+    pub(crate) group: GroupIndex,
+}
+
+/// What is given to one peer.
+#[derive(Clone, Debug)]
+pub(crate) struct Giving {
+    pub(crate) bytes_out: u64,
+    /// Where the peer stands with this side's uplink.
+    pub(crate) turn: Turn,
+    rate: Rate,
+    /// When the peer asked for something last.
+    wanted: Option<Timestamp>,
+    uploads: VecDeque<Upload>,
+    /// Bytes given to the driver's bulk channel and not drained yet.
+    in_flight: u64,
+    /// When some of them left last, or were given while there were none.
+    drained: Timestamp,
+}
+
+impl Giving {
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self {
+            bytes_out: 0,
+            turn: Turn::None,
+            rate: Rate::new(now),
+            wanted: None,
+            uploads: VecDeque::new(),
+            in_flight: 0,
+            drained: now,
+        }
+    }
+
+    /// The peer asks for something.
+    pub(crate) fn note_wanted(&mut self, now: Timestamp) {
+        self.wanted = Some(now);
+    }
+
+    /// Whether the peer asked for something lately.
+    pub(crate) fn wants(&self, now: Timestamp) -> bool {
+        self.wanted.is_some_and(|at| now < at + WANTS)
+    }
+
+    /// Queues as many of these groups for the peer as there is room for; how many.
+    pub(crate) fn queue_uploads(&mut self, uploads: impl Iterator<Item = Upload>) -> usize {
+        let before = self.uploads.len();
+        self.uploads.extend(uploads.take(MAX_QUEUED_UPLOADS.saturating_sub(before)));
+        self.uploads.len() - before
+    }
+
+    /// Forgets what is queued for a request.
+    pub(crate) fn drop_uploads(&mut self, request: RequestId) {
+        self.uploads.retain(|upload| upload.request != request);
+    }
+
+    /// Forgets every group that waits to be sent: the requests they were of.
+    pub(crate) fn drop_all_uploads(&mut self) -> Vec<RequestId> {
+        let mut requests: Vec<_> = self.uploads.drain(..).map(|upload| upload.request).collect();
+        requests.dedup();
+        requests
+    }
+
+    /// The next group to send, while the bulk channel has room.
+    pub(crate) fn next_upload(&mut self, now: Timestamp) -> Option<Upload> {
+        let tenth_second = self.rate.at(now).value() / 10;
+        // More than the mark, never just the mark: the channel tells only when it falls to it from above.
+        if self.in_flight > BULK_LOW.max(tenth_second) {
+            return None;
+        }
+        self.uploads.pop_front()
+    }
+
+    /// Groups that wait to be sent.
+    pub(crate) fn queued(&self) -> usize {
+        self.uploads.len()
+    }
+
+    /// Bytes in flight that keep the uplink busy, and until when that is believed.
+    pub(crate) fn in_flight(&self, now: Timestamp) -> Option<(u64, Timestamp)> {
+        let until = self.drained + STUCK;
+        (self.in_flight > 0 && now < until).then_some((self.in_flight, until))
+    }
+
+    /// Notes bytes that were given to the bulk channel.
+    pub(crate) fn sent(&mut self, bytes: u64, now: Timestamp) {
+        if self.in_flight == 0 {
+            self.drained = now;
+        }
+        self.in_flight += bytes;
+        self.bytes_out += bytes;
+        self.rate.add(bytes, now);
+    }
+
+    /// The driver's bulk channel holds this many bytes now; how many left it since it was full, if it was.
+    pub(crate) fn set_in_flight(&mut self, bytes: u64, now: Timestamp) -> u64 {
+        let left = if self.is_full() { self.in_flight.saturating_sub(bytes) } else { 0 };
+        if bytes < self.in_flight {
+            self.drained = now;
+        }
+        self.in_flight = bytes;
+        left
+    }
+
+    /// Whether the driver will say when the bulk channel has drained.
+    pub(crate) fn is_full(&self) -> bool {
+        self.in_flight > BULK_LOW
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(0);
+
+    fn upload() -> Upload {
+        Upload {
+            request: RequestId::new(0),
+            content: ContentId::from_bytes([7; 32]),
+            group: GroupIndex::new(0),
+        }
+    }
+
+    #[test]
+    fn uploads_wait_while_the_bulk_channel_is_full() {
+        let (mut giving, upload) = (Giving::new(NOW), upload());
+        assert_eq!(giving.queue_uploads([upload, upload].into_iter()), 2);
+        giving.set_in_flight(BULK_LOW + 1, NOW);
+        assert_eq!(giving.next_upload(NOW), None);
+        giving.set_in_flight(BULK_LOW, NOW);
+        assert_eq!(giving.next_upload(NOW), Some(upload));
+    }
+
+    #[test]
+    fn the_upload_queue_is_bounded() {
+        let (mut giving, upload) = (Giving::new(NOW), upload());
+        let queued = giving.queue_uploads((0..200).map(|_| upload));
+        assert_eq!(queued + giving.queue_uploads((0..200).map(|_| upload)), MAX_QUEUED_UPLOADS);
+    }
+}
