@@ -142,8 +142,8 @@ impl Node {
     /// after the other.
     fn others_come_first(&self, fetch: &Fetch) -> bool {
         let sooner = |other: &&Fetch| other.deadline < fetch.deadline && !other.waiters.is_empty();
-        let waiting = self.fetches.values().filter(sooner).filter(|other| other.origin_error.is_none());
-        waiting.into_iter().any(|other| !self.is_nearly_here(other))
+        let mut waiting = self.fetches.values().filter(sooner).filter(|other| other.origin_error.is_none());
+        waiting.any(|other| !self.is_nearly_here(other))
     }
 
     /// Whether all of a segment but a part, or less, is here or at neighbours.

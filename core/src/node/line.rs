@@ -48,7 +48,7 @@ impl Node {
         self.swarm_size(fetch) - 1 - self.ready_links().count() as u32
     }
 
-    /// How fit this peer is for origin duty, 1 being an uplink that passes on what it fetched twice as fast as it is played, or that
+    /// How fit this peer is for origin duty. 1 is an uplink that passes on what it fetched twice as fast as it is played, or that
     /// was never full: who has less is of little use to the others, and where uplinks are scarce who has more
     /// comes due in the place of those.
     fn fitness(&self, now: Timestamp) -> f64 {

@@ -45,15 +45,15 @@ pub(crate) struct Place {
     pub(crate) unknown: u32,
     /// The peer's own draw, 0 to 1: it says how many of those drew less.
     pub(crate) draw: f64,
-    /// How fit the peer is, up to 1: others go first while it is little.
+    /// How fit the peer is, more than 0: below 1 others go first, above it the peer goes before others.
     pub(crate) fitness: f64,
 }
 
 /// How long a peer leaves a part to others.
 ///
 /// If all are neighbours, one peer comes due at once, the next half a tier later, as nothing has to be passed on, then two, four, …
-/// Of more, about two come due in the first tier, two more in the second, then four, eight, …, evenly spread over each. Of many peers it is three, three, six, …: a third
-/// copy early costs less than what else comes too late to those far away.
+/// Of more, about two come due in the first tier, two more in the second, then four, eight, …, evenly spread over each. Of many
+/// peers it is three, three, six, …: a third copy early costs less than what else comes too late to those far away.
 pub(crate) fn wait(place: Place) -> Duration {
     let (first, tier) = match place.unknown {
         0 => (1.0, TIER / 2),
