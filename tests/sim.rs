@@ -341,7 +341,10 @@ fn economy_connects_before_the_first_segment() {
     let report = scenario.run();
     assert_played(&report, 0..8);
     let linked = |viewer: &tabswarm_tests::sim::ViewerReport| viewer.linked_after.unwrap_or(Duration::MAX);
-    assert!(report.viewers.values().skip(1).all(|viewer| linked(viewer) < secs(1)), "{report}");
+    assert!(
+        report.viewers.values().skip(1).all(|viewer| linked(viewer) < Duration::from_millis(1100)),
+        "{report}"
+    );
 }
 
 #[test]
@@ -379,4 +382,13 @@ fn calls_cost_the_origin_less_than_the_rounds_of_bep_3() {
     };
     let (calls, rounds) = (copies(Choking::Calls), copies(Choking::Bep3));
     assert!(calls < rounds, "{calls:.2} copies with calls, {rounds:.2} with BEP 3's rounds");
+}
+
+#[test]
+fn who_comes_at_once_shares_what_follows_before_anybody_is_connected() {
+    let mut scenario = small(8, Duration::from_millis(40));
+    scenario.network.setup = Duration::from_millis(900);
+    let report = scenario.run();
+    assert_played(&report, 0..8);
+    assert!(report.copies[2..5].iter().all(|copies| *copies <= 2.5), "{report}");
 }

@@ -365,11 +365,7 @@ impl Service {
                 return registry.poll_timeout().map(|at| at.saturating_since(self.now()));
             };
             drop(registry);
-            let message = ServiceMessage::Population {
-                stream: announcement.stream,
-                population: announcement.population,
-            };
-            let bytes = Bytes::from(message.to_bytes());
+            let bytes = Bytes::from(announcement.message.to_bytes());
             for member in announcement.to {
                 member.send_bytes(bytes.clone());
             }

@@ -47,7 +47,9 @@ async fn member(harness: &Harness, seed: u8) -> Client {
 
 /// Whether nothing but the size of the swarm came.
 async fn is_quiet(client: &mut Client) -> bool {
-    client.drain().await.iter().all(|message| matches!(message, ServiceMessage::Population { .. }))
+    client.drain().await.iter().all(|message| {
+        matches!(message, ServiceMessage::Population { .. } | ServiceMessage::Newcomers { .. })
+    })
 }
 
 /// Waits for what the service says about a segment.

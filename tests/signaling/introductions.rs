@@ -85,6 +85,28 @@ async fn members_hear_how_many_there_are() {
 }
 
 #[tokio::test]
+async fn who_joins_at_the_same_time_hears_of_each_other() {
+    let harness = Harness::start(Config::default()).await;
+    let mut members = Vec::new();
+    for number in 1..4 {
+        members.push(Client::connect(harness.address, number).await);
+    }
+    for member in &mut members {
+        member.send(&ClientMessage::Join { stream: stream(), want: 0 }).await;
+    }
+    let all: BTreeSet<_> = members.iter().map(|member| member.me).collect();
+    for member in &mut members {
+        let named = |message| match message {
+            ServiceMessage::Newcomers { stream: of, peers } if of == stream() => {
+                (peers.iter().copied().collect::<BTreeSet<_>>() == all).then_some(())
+            }
+            _ => None,
+        };
+        member.until(named).await;
+    }
+}
+
+#[tokio::test]
 async fn an_introduction_to_a_peer_never_introduced_is_not_carried() {
     let harness = Harness::start(Config::default()).await;
     let mut first = Client::connect(harness.address, 1).await;

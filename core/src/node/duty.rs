@@ -7,6 +7,7 @@ use super::{
     fetch::{Fetch, ListAsk, ORIGIN_STALL, Phase},
     fetching::STALL,
     line::Line,
+    newcomers::NEW,
     origins::OriginUse,
     pace::SLOW,
 };
@@ -48,16 +49,23 @@ struct Outlook<'a> {
     holding: Timestamp,
     /// Until then neighbours may say what they hold.
     hearing: Timestamp,
+    /// From then on those who joined at the same time share it out before there are links.
+    sharing: Option<Timestamp>,
 }
 
 impl Outlook<'_> {
     /// Until when peers may bring the part in this place of which these groups are missing.
     fn patience(&self, place: usize, missing: impl Iterator<Item = GroupIndex> + Clone) -> Timestamp {
-        let duty = duty::wait(self.line.place(place));
+        let drawn = self.line.place(place);
+        let hearing = match self.sharing {
+            Some(start) if drawn.is_first() => start,
+            Some(start) if self.line.awaits(place) => start + NEW,
+            _ => self.hearing,
+        };
         let held = self.claims.iter().any(|claim| claim.holds_any(missing.clone()));
         let coming = self.claims.iter().filter_map(|claim| claim.coming_until(missing.clone())).max();
-        let until = coming.into_iter().chain(held.then_some(self.holding)).fold(self.hearing, Timestamp::max);
-        until + duty
+        let until = coming.into_iter().chain(held.then_some(self.holding)).fold(hearing, Timestamp::max);
+        until + duty::wait(drawn)
     }
 }
 
@@ -117,7 +125,8 @@ impl Node {
         // Whoever asks a slow origin for everything takes it from all the others, and gets nothing sooner. Nor is one uplink to
         // pass on a whole segment because there were no parts to ask for yet.
         let listing = matches!(fetch.phase, Phase::Listing { .. });
-        let until = if listing && self.can_share(fetch) { fetch.progress + LIST_PATIENCE } else { until };
+        let shares = self.can_share(fetch) || self.sharing_start(fetch, now).is_some();
+        let until = if listing && shares { fetch.progress + LIST_PATIENCE } else { until };
         // Whatever neighbours promise, again and again: in the end the origin is asked.
         let latest = if shared { fetch.deadline.max(fetch.listed) + OVERTIME } else { latest };
         match until.min(latest) {
@@ -129,7 +138,8 @@ impl Node {
 
     /// Whether there is anybody to share the origin with, and it serves ranges.
     fn can_share(&self, fetch: &Fetch) -> bool {
-        let parts = duty::part_count(self.swarm_size(fetch)) > 1 && self.ready_links().next().is_some();
+        let parts =
+            duty::part_count(self.swarm_size(&fetch.stream)) > 1 && self.ready_links().next().is_some();
         parts && !fetch.no_range && !self.pace.refuses_ranges
     }
 
@@ -170,7 +180,7 @@ impl Node {
     /// Ends the request for the whole segment. What it brought stays, and neighbours hear that no more comes of it.
     fn share_origin(&mut self, fetch: &mut Fetch) {
         self.abort_origin(fetch);
-        fetch.parts = duty::part_count(self.swarm_size(fetch));
+        fetch.parts = duty::part_count(self.swarm_size(&fetch.stream));
         // What they promised before is not passed on: they take it back as well.
         fetch.told = u8::MAX;
         let Some(content) = fetch.content() else { return };
@@ -193,12 +203,23 @@ impl Node {
         if fetch.phase == Phase::Resolving && !self.root_is_coming(fetch) {
             return None;
         }
-        if self.ready_links().next().is_none() {
-            // The machine is busy with that as well: more time is kept in hand.
-            let latest = fetch.deadline.saturating_sub(CONNECT_MARGIN);
-            return self.is_connecting(fetch).then(|| (latest.min(fetch.started + CONNECT_PATIENCE), None));
+        if self.ready_links().next().is_some() {
+            return Some(self.patience_with_others(fetch, now));
         }
-        let Some(content) = fetch.content() else { return Some((fetch.progress + RESOLVE_PATIENCE, None)) };
+        if !self.is_connecting(fetch) {
+            return None;
+        }
+        // The machine is busy with that as well: more time is kept in hand.
+        let latest = fetch.deadline.saturating_sub(CONNECT_MARGIN);
+        let (until, part) = match fetch.content().and_then(|_| self.sharing_start(fetch, now)) {
+            Some(_) => self.patience_with_others(fetch, now),
+            None => (fetch.started + CONNECT_PATIENCE, None),
+        };
+        Some(if until < latest { (until, part) } else { (latest, None) })
+    }
+
+    fn patience_with_others(&self, fetch: &Fetch, now: Timestamp) -> (Timestamp, Option<GroupRange>) {
+        let Some(content) = fetch.content() else { return (fetch.progress + RESOLVE_PATIENCE, None) };
         let mut outlook = self.outlook(fetch, content, now);
         if self.is_forming() && fetch.deadline > fetch.started + 2 * CONNECT_PATIENCE {
             // Whoever is there first would bring everything, and the others too, as nobody hears of it.
@@ -206,14 +227,14 @@ impl Node {
         }
         let Some((stored, true)) = self.trading(fetch).map(|stored| (stored, self.takes_parts(fetch))) else {
             let missing = self.missing(fetch);
-            return Some((outlook.patience(0, missing.into_iter()), None));
+            return (outlook.patience(0, missing.into_iter()), None);
         };
         let parts = duty::parts(stored.held.groups(), fetch.parts).enumerate();
         let waits = parts.filter_map(|(place, part)| {
             let missing = part.iter().filter(|group| !stored.held.contains(*group));
             missing.clone().next().map(|_| (outlook.patience(place, missing), Some(part)))
         });
-        waits.min_by_key(|(until, _)| *until)
+        waits.min_by_key(|(until, _)| *until).unwrap_or((now, None))
     }
 
     fn outlook(&self, fetch: &Fetch, content: ContentId, now: Timestamp) -> Outlook<'_> {
@@ -224,6 +245,9 @@ impl Node {
             line: self.line(fetch, now),
             holding: fetch.progress + STALL,
             hearing: fetch.turn.map_or(hearing, |turn| hearing.max(turn)),
+            sharing: self
+                .sharing_start(fetch, now)
+                .map(|start| fetch.turn.map_or(start, |turn| start.max(turn))),
         }
     }
 

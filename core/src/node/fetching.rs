@@ -188,7 +188,7 @@ impl Node {
         self.abort_sidecar(fetch);
         fetch.progress = now;
         fetch.listed = now;
-        fetch.parts = duty::part_count(self.swarm_size(fetch));
+        fetch.parts = duty::part_count(self.swarm_size(&fetch.stream));
         fetch.phase = Phase::Trading { content };
         match self.store.get_mut(&content) {
             Some(stored) if stored.blob != fetch.blob => {

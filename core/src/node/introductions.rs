@@ -1,9 +1,11 @@
 //! Introductions: how a link is asked for and agreed to, whoever carries the messages.
 
+use std::time::Duration;
+
 use super::{
     Node,
     io::{Output, SdpKind},
-    links::{Link, MAX_CANDIDATES, MAX_EARLY_CANDIDATES, Side},
+    links::{Link, MAX_CANDIDATES, MAX_EARLY_CANDIDATES, SETUP_TIMEOUT, Side},
 };
 use crate::{
     id::{LinkId, PeerId, SessionId},
@@ -15,8 +17,11 @@ use crate::{
     wire::ClientMessage,
 };
 
-/// Own dials under way at a time: making a connection is work, and the first ones are to be there soon.
+/// Own dials under way at a time.
 const MAX_DIALS: usize = 3;
+/// Unless the last one came through before, the next dial is made so long after it: making a connection is work, and of
+/// several at once none is there soon (RFC 8305 §5).
+const STAGGER: Duration = Duration::from_millis(250);
 /// Most peers that wait to be dialled; the oldest makes room.
 const MAX_NAMED: usize = 16;
 
@@ -66,8 +71,7 @@ impl Node {
 
     /// Dials peers that the service named, as far as links and budget allow.
     pub(super) fn drive_dials(&mut self, now: Timestamp) {
-        let is_dial = |state: &&Link| state.side == Side::Dialer && !state.is_ready();
-        while self.links.values().filter(is_dial).count() < MAX_DIALS {
+        while self.next_dial().is_none_or(|at| at <= now) {
             let Some(peer) = self.named.pop_front() else { return };
             let known = self.links.values().any(|state| state.peer == peer);
             let me = self.service.peer() == Some(peer);
@@ -84,6 +88,20 @@ impl Node {
             self.links.insert(link, state);
             self.output(Output::Dial { link });
         }
+    }
+
+    /// When the next peer that was named may be dialled, as far as dials under way matter.
+    fn next_dial(&self) -> Option<Timestamp> {
+        let dials = self.links.values().filter(|state| state.side == Side::Dialer && !state.is_ready());
+        let (count, last) =
+            dials.fold((0, None), |(count, last), state| (count + 1, last.max(Some(state.since))));
+        let last: Timestamp = last?;
+        Some(if count < MAX_DIALS { last + STAGGER } else { last + SETUP_TIMEOUT })
+    }
+
+    /// When to dial again, if there is anybody to dial.
+    pub(super) fn dials_timeout(&self, now: Timestamp) -> Option<Timestamp> {
+        self.named.front().and_then(|_| self.next_dial()).filter(|at| now < *at)
     }
 
     /// An introduction came. It is verified before anything is made of it.

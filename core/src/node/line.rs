@@ -1,7 +1,11 @@
 //! The line for origin duty: what this peer and its neighbours drew for the parts of a segment, and how many others there are.
 
 use super::{Node, fetch::Fetch};
-use crate::{id::PeerId, swarm::duty, time::Timestamp};
+use crate::{
+    id::{PeerId, StreamId},
+    swarm::duty,
+    time::Timestamp,
+};
 
 /// Duty is weighed by the uplink, but never less than by this part of what it takes to pass everything on twice, …
 const LEAST_FITNESS: f64 = 0.1;
@@ -22,6 +26,8 @@ impl Lots {
 pub(super) struct Line {
     own: Lots,
     neighbours: Vec<Lots>,
+    /// Who joined at the same time and is no neighbour yet.
+    newcomers: Vec<Lots>,
     /// Peers that are no neighbours.
     unknown: u32,
     fitness: f64,
@@ -31,21 +37,28 @@ impl Line {
     /// This peer's place for the part in this place.
     pub(super) fn place(&self, part: usize) -> duty::Place {
         let draw = self.own.draw(part);
-        let before = self.neighbours.iter().filter(|lots| lots.draw(part) < draw).count() as u32;
+        let known = self.neighbours.iter().chain(&self.newcomers);
+        let before = known.filter(|lots| lots.draw(part) < draw).count() as u32;
         duty::Place { before, unknown: self.unknown, draw, fitness: self.fitness }
+    }
+
+    /// Whether somebody who is still to become a neighbour goes first.
+    pub(super) fn awaits(&self, part: usize) -> bool {
+        self.newcomers.iter().any(|lots| lots.draw(part) < self.own.draw(part))
     }
 }
 
 impl Node {
-    /// Viewers of the fetch's stream, as far as is known.
-    pub(super) fn swarm_size(&self, fetch: &Fetch) -> u32 {
-        let told = self.streams.get(&fetch.stream).and_then(|state| state.population).unwrap_or(1);
-        told.max(self.ready_links().count() as u32 + 1)
+    /// Viewers of a stream, as far as is known.
+    pub(super) fn swarm_size(&self, stream: &StreamId) -> u32 {
+        let told = self.streams.get(stream).and_then(|state| state.population).unwrap_or(1);
+        let known = self.ready_links().count().max(self.newcomers(stream).len());
+        told.max(known as u32 + 1)
     }
 
     /// Viewers of the fetch's stream that are no neighbours, as far as is known.
     pub(super) fn strangers(&self, fetch: &Fetch) -> u32 {
-        self.swarm_size(fetch) - 1 - self.ready_links().count() as u32
+        self.swarm_size(&fetch.stream) - 1 - self.ready_links().count() as u32
     }
 
     /// How fit this peer is for origin duty. 1 is an uplink that passes on what it fetched twice as fast as it is played, or that
@@ -68,8 +81,14 @@ impl Node {
     pub(super) fn line(&self, fetch: &Fetch, now: Timestamp) -> Line {
         let neighbours = self.links.values().filter(|state| state.is_ready());
         let neighbours: Vec<_> = neighbours.map(|state| Self::lots_of(state.peer, fetch)).collect();
-        let unknown = self.strangers(fetch);
-        Line { own: self.lots(fetch), neighbours, unknown, fitness: self.fitness(now) }
+        let mut newcomers = Vec::new();
+        if self.sharing_start(fetch, now).is_some() {
+            let is_ready = |peer| self.links.values().any(|state| state.peer == peer && state.is_ready());
+            let others = self.newcomers(&fetch.stream).iter().filter(|peer| !is_ready(**peer));
+            newcomers.extend(others.map(|peer| Self::lots_of(*peer, fetch)));
+        }
+        let unknown = self.strangers(fetch).saturating_sub(newcomers.len() as u32);
+        Line { own: self.lots(fetch), neighbours, newcomers, unknown, fitness: self.fitness(now) }
     }
 
     fn lots_of(peer: PeerId, fetch: &Fetch) -> Lots {

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A link that is not ready after this is given up.
-const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// A silent link is pinged after this.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// A peer is dead this long after a ping it did not answer.

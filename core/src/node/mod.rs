@@ -18,6 +18,7 @@ mod line;
 mod links;
 mod lists;
 mod messages;
+mod newcomers;
 mod news;
 mod origins;
 mod pace;
@@ -302,6 +303,7 @@ impl Node {
             self.disk.timeout(),
             self.announcements.due(),
             self.discovery_timeout(),
+            self.dials_timeout(now),
             self.partners_timeout(),
         ]
         .into_iter()

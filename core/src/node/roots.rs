@@ -7,6 +7,7 @@ use litemap::LiteMap;
 use super::{
     Node,
     io::{Roots, Stream},
+    newcomers::Newcomers,
     refresh::Refresh,
 };
 use crate::{
@@ -52,6 +53,7 @@ pub(super) struct StreamState {
     pub(super) answered: bool,
     pub(super) ask_again: Timestamp,
     pub(super) population: Option<u32>,
+    pub(super) newcomers: Newcomers,
     pub(super) manifest: ManifestState,
     pub(super) refresh: Refresh,
     /// Where the segment lies that was fetched last, by track.
@@ -68,6 +70,7 @@ impl StreamState {
             answered: false,
             ask_again: Timestamp::from_millis(0),
             population: None,
+            newcomers: Newcomers::default(),
             manifest: ManifestState::Pending,
             refresh: Refresh::default(),
             heads: LiteMap::new(),
@@ -79,6 +82,7 @@ impl StreamState {
     pub(super) fn forget_session(&mut self) {
         self.joined = false;
         self.answered = false;
+        self.newcomers = Newcomers::default();
         self.attested.retain(|_, (_, attestation)| matches!(attestation, Attestation::Known(_)));
     }
 

@@ -203,6 +203,7 @@ impl Node {
             ServiceMessage::Blocked(list) => self.handle_block_list(&list, now),
             ServiceMessage::Pong => {}
             ServiceMessage::Unreachable(peer) => self.peer_unreachable(peer, now),
+            ServiceMessage::Newcomers { stream, peers } => self.note_newcomers(stream, &peers, now),
         }
     }
 

@@ -49,19 +49,31 @@ pub(crate) struct Place {
     pub(crate) fitness: f64,
 }
 
+impl Place {
+    /// How many come due before the peer, in units of those who come due at once.
+    fn position(self) -> f64 {
+        let first = match self.unknown {
+            0 => 1.0,
+            1..MANY => 2.0,
+            _ => 3.0,
+        };
+        (f64::from(self.before) + self.draw * f64::from(self.unknown)) / (first * self.fitness)
+    }
+
+    /// Whether the peer is one of those who come due first.
+    pub(crate) fn is_first(self) -> bool {
+        self.position() < 1.0
+    }
+}
+
 /// How long a peer leaves a part to others.
 ///
 /// If all are neighbours, one peer comes due at once, the next half a tier later, as nothing has to be passed on, then two, four, …
 /// Of more, about two come due in the first tier, two more in the second, then four, eight, …, evenly spread over each. Of many
 /// peers it is three, three, six, …: a third copy early costs less than what else comes too late to those far away.
 pub(crate) fn wait(place: Place) -> Duration {
-    let (first, tier) = match place.unknown {
-        0 => (1.0, TIER / 2),
-        1..MANY => (2.0, TIER),
-        _ => (3.0, TIER),
-    };
-    let before = f64::from(place.before) + place.draw * f64::from(place.unknown);
-    let mut place = before / (first * place.fitness);
+    let tier = if place.unknown == 0 { TIER / 2 } else { TIER };
+    let mut place = place.position();
     if place < 1.0 {
         // The lowest draws of all go at once rather than evenly spread.
         return tier.mul_f64(place * place);

@@ -17,7 +17,7 @@ pub use link::{
 };
 pub use service::{
     AttestFailure, AttestRequest, Attested, ClientHello, ClientMessage, FEATURE_NEAR, GoawayReason,
-    IceServer, MAX_INTRODUCED, ServiceMessage, Welcome,
+    IceServer, MAX_INTRODUCED, MAX_NEWCOMERS, ServiceMessage, Welcome,
 };
 
 /// Lowest and highest protocol version this build speaks.

@@ -18,6 +18,8 @@ use crate::{
 pub const FEATURE_NEAR: u64 = 1;
 /// Most peers the service introduces in one answer.
 pub const MAX_INTRODUCED: usize = 8;
+/// Most peers of a crowd that hear of each other.
+pub const MAX_NEWCOMERS: usize = 16;
 
 const CLIENT_HELLO: u16 = 64;
 const JOIN: u16 = 65;
@@ -42,6 +44,7 @@ const SERVICE_PONG: u16 = 104;
 const GOAWAY: u16 = 105;
 const UNREACHABLE: u16 = 106;
 const BLOCKED: u16 = 107;
+const NEWCOMERS: u16 = 108;
 
 /// What a peer says to the service.
 #[derive(Clone, Debug, PartialEq)]
@@ -158,6 +161,13 @@ pub enum ServiceMessage {
     Unreachable(PeerId),
     /// What is not to be kept, given or taken; right after the welcome, where there is such a list, and when it changes.
     Blocked(Box<SignedBlockList>),
+    /// Members that joined a swarm at the same time, the receiver among them.
+    Newcomers {
+        /// The swarm.
+        stream: StreamId,
+        /// Who joined.
+        peers: BoundedVec<PeerId, MAX_NEWCOMERS>,
+    },
 }
 
 /// Answers a [`ClientHello`].
@@ -304,6 +314,7 @@ impl ServiceMessage {
             }
             Self::Unreachable(peer) => write_frame(out, UNREACHABLE, peer),
             Self::Blocked(list) => write_frame(out, BLOCKED, list),
+            Self::Newcomers { stream, peers } => write_frame(out, NEWCOMERS, &(stream, peers)),
         }
     }
 
@@ -347,6 +358,10 @@ impl ServiceMessage {
             }
             UNREACHABLE => Self::Unreachable(read_body(frame)?),
             BLOCKED => Self::Blocked(read_body(frame)?),
+            NEWCOMERS => {
+                let (stream, peers) = read_body(frame)?;
+                Self::Newcomers { stream, peers }
+            }
             _ => return Ok(None),
         }))
     }

@@ -8,6 +8,7 @@
 
 mod introduced;
 mod members;
+mod newcomers;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -19,14 +20,16 @@ use rand_chacha::{
     rand_core::{Rng, SeedableRng},
 };
 use tabswarm_core::{
+    bounded::BoundedVec,
     id::{NetworkGroup, PeerId, StreamId},
     identity::PublicKey,
     time::Timestamp,
-    wire::MAX_INTRODUCED,
+    wire::{MAX_INTRODUCED, ServiceMessage},
 };
 
 use introduced::Introduced;
 use members::Members;
+use newcomers::Newcomers;
 
 /// Least time between two announcements of one swarm's population.
 pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(1);
@@ -88,15 +91,20 @@ pub struct Introductions {
     pub peers: Vec<PeerId>,
 }
 
-/// The size of a swarm changed: to be told to these members.
+/// What members of a swarm are to hear of it.
 #[derive(Clone, Debug)]
 pub struct Announcement<H> {
-    /// The swarm.
-    pub stream: StreamId,
-    /// Its members now.
-    pub population: u32,
+    /// Its size changed, or some joined at the same time.
+    pub message: ServiceMessage,
     /// Whom to tell.
     pub to: Vec<H>,
+}
+
+/// What is due for a swarm.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Due {
+    Newcomers,
+    Population,
 }
 
 #[derive(Debug)]
@@ -117,6 +125,7 @@ struct Swarm {
     members: Members,
     /// Members that want to be introduced to others of their network group.
     groups: HashMap<NetworkGroup, Members>,
+    newcomers: Newcomers,
     announced: u32,
     announced_at: Option<Timestamp>,
     due: Option<Timestamp>,
@@ -161,7 +170,7 @@ pub struct Registry<H> {
     peers: HashMap<PeerId, Entry<H>>,
     keys: HashMap<PublicKey, PeerId>,
     swarms: HashMap<StreamId, Swarm>,
-    due: BTreeSet<(Timestamp, StreamId)>,
+    due: BTreeSet<(Timestamp, StreamId, Due)>,
 }
 
 impl<H: Clone> Registry<H> {
@@ -242,7 +251,11 @@ impl<H: Clone> Registry<H> {
                 return Err(JoinError::Full);
             }
             let group = entry.group;
-            self.swarms.entry(stream).or_default().insert(seat.peer, group);
+            let swarm = self.swarms.entry(stream).or_default();
+            swarm.insert(seat.peer, group);
+            if let Some(at) = swarm.newcomers.insert(seat.peer, now) {
+                self.due.insert((at, stream, Due::Newcomers));
+            }
             self.peers.entry(seat.peer).and_modify(|entry| entry.swarms.push(stream));
             self.population_changed(stream, now);
         }
@@ -288,27 +301,46 @@ impl<H: Clone> Registry<H> {
         members.iter().filter_map(|peer| Some((*peer, &self.peers.get(peer)?.handle)))
     }
 
-    /// The next change of a population that is due.
+    /// What is due next to be told to members of a swarm.
     pub fn poll_announcement(&mut self, now: Timestamp) -> Option<Announcement<H>> {
-        while let Some(&(due, stream)) = self.due.first().filter(|(due, _)| *due <= now) {
-            self.due.remove(&(due, stream));
-            let Some(swarm) = self.swarms.get_mut(&stream) else { continue };
-            swarm.due = None;
-            let population = swarm.population();
-            if population == swarm.announced {
-                continue;
+        while let Some(&next) = self.due.first().filter(|(at, ..)| *at <= now) {
+            self.due.remove(&next);
+            let (_, stream, due) = next;
+            let announcement = match due {
+                Due::Newcomers => self.announce_newcomers(stream, now),
+                Due::Population => self.announce_population(stream, now),
+            };
+            if announcement.is_some() {
+                return announcement;
             }
-            swarm.announced = population;
-            swarm.announced_at = Some(now);
-            let to = self.members(stream).map(|(_, handle)| handle.clone()).collect();
-            return Some(Announcement { stream, population, to });
         }
         None
     }
 
+    fn announce_newcomers(&mut self, stream: StreamId, now: Timestamp) -> Option<Announcement<H>> {
+        let newcomers = self.swarms.get_mut(&stream)?.newcomers.take(now);
+        let handles = newcomers.iter().filter_map(|peer| self.peers.get(peer));
+        let to: Vec<H> = handles.map(|entry| entry.handle.clone()).collect();
+        let message = ServiceMessage::Newcomers { stream, peers: BoundedVec::first_of(newcomers) };
+        (!to.is_empty()).then_some(Announcement { message, to })
+    }
+
+    fn announce_population(&mut self, stream: StreamId, now: Timestamp) -> Option<Announcement<H>> {
+        let swarm = self.swarms.get_mut(&stream)?;
+        swarm.due = None;
+        let population = swarm.population();
+        if population == swarm.announced {
+            return None;
+        }
+        swarm.announced = population;
+        swarm.announced_at = Some(now);
+        let to = self.members(stream).map(|(_, handle)| handle.clone()).collect();
+        Some(Announcement { message: ServiceMessage::Population { stream, population }, to })
+    }
+
     /// When [`Registry::poll_announcement`] has something next.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.due.first().map(|(due, _)| *due)
+        self.due.first().map(|(at, ..)| *at)
     }
 
     fn entry(&self, seat: Seat) -> Option<&Entry<H>> {
@@ -333,10 +365,12 @@ impl<H: Clone> Registry<H> {
         if !swarm.remove(peer, group) {
             return;
         }
+        swarm.newcomers.remove(peer);
         if swarm.members.len() > 0 {
             self.population_changed(stream, now);
-        } else if let Some(due) = self.swarms.remove(&stream).and_then(|swarm| swarm.due) {
-            self.due.remove(&(due, stream));
+        } else if let Some(swarm) = self.swarms.remove(&stream) {
+            swarm.due.map(|at| self.due.remove(&(at, stream, Due::Population)));
+            swarm.newcomers.due().map(|at| self.due.remove(&(at, stream, Due::Newcomers)));
         }
     }
 
@@ -344,7 +378,7 @@ impl<H: Clone> Registry<H> {
         let Some(swarm) = self.swarms.get_mut(&stream).filter(|swarm| swarm.due.is_none()) else { return };
         let due = swarm.announced_at.map_or(now, |at| now.max(at + swarm.interval()));
         swarm.due = Some(due);
-        self.due.insert((due, stream));
+        self.due.insert((due, stream, Due::Population));
     }
 
     fn introduce(&mut self, asker: PeerId, stream: StreamId, want: u8) -> Introductions {

@@ -34,7 +34,10 @@ fn joined(count: u8) -> (Registry<u8>, Vec<Seat>) {
 
 fn drain(registry: &mut Registry<u8>, now: Timestamp) -> Vec<(u32, usize)> {
     std::iter::from_fn(|| registry.poll_announcement(now))
-        .map(|told| (told.population, told.to.len()))
+        .filter_map(|told| match told.message {
+            ServiceMessage::Population { population, .. } => Some((population, told.to.len())),
+            _ => None,
+        })
         .collect()
 }
 

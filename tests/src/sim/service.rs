@@ -186,12 +186,11 @@ impl World {
         self.announce();
     }
 
-    /// Populations that changed, and when to look again.
+    /// What is due to be told to members of swarms, and when to look again.
     fn announce(&mut self) {
         let now = self.now();
         while let Some(announcement) = self.service.registry.poll_announcement(now) {
-            let (stream, population) = (announcement.stream, announcement.population);
-            let bytes = ServiceMessage::Population { stream, population }.to_bytes();
+            let bytes = announcement.message.to_bytes();
             for member in announcement.to {
                 self.tell_bytes(member, bytes.clone());
             }

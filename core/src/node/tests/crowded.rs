@@ -178,6 +178,7 @@ fn what_is_far_off_is_left_to_neighbours_who_are_still_to_come() {
         let peers = BoundedVec::first_of((0..to_come).map(|number| PeerId::from_bytes([number; 32])));
         let stream = stream(Roots::Origin).id;
         lab.tell(0, &ServiceMessage::Peers { stream, population: 5, peers });
+        lab.advance(Duration::from_millis(500));
         assert_eq!(lab.tabs[0].node.links.len(), 1 + usize::from(to_come));
         lab.fetch(0, 1, FAR);
         lab.answer_sidecars(0, 1);

@@ -9,6 +9,7 @@ mod introductions;
 mod keeping;
 mod lab;
 mod links;
+mod newcomers;
 mod origin;
 mod partners;
 mod refresh;
