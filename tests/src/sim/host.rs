@@ -10,6 +10,7 @@ use tabswarm_core::{
     identity::{Candidate, Description},
     node::{Channel, Delivery, Event as NodeEvent, FetchError, Node, OriginHead, Output, SdpKind},
     time::Timestamp,
+    wire::{LinkMessage, frames},
 };
 
 use super::{
@@ -54,6 +55,35 @@ pub(crate) enum Happening {
     Timer,
 }
 
+/// How a fetch went.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchTimes {
+    /// When it was delivered.
+    pub ended: Option<Timestamp>,
+    /// When the origin was asked first.
+    pub origin: Option<Timestamp>,
+    /// When the player asked.
+    pub started: Timestamp,
+    /// Longest time without a group after a peer and before the origin was asked, and when it was over.
+    pub waited: (Duration, Timestamp),
+    /// When a group came last, or a peer was asked first.
+    heard: Option<Timestamp>,
+}
+
+impl FetchTimes {
+    fn new(started: Timestamp) -> Self {
+        Self { ended: None, origin: None, started, waited: (Duration::ZERO, started), heard: None }
+    }
+
+    /// Something came, or was asked for at the origin.
+    fn hear(&mut self, now: Timestamp) {
+        if self.origin.is_none() {
+            let heard = self.heard.replace(now).unwrap_or(now);
+            self.waited = self.waited.max((now.saturating_since(heard), now));
+        }
+    }
+}
+
 /// What a host did, for the report.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
@@ -61,6 +91,7 @@ pub(crate) struct Log {
     /// Everything but groups, with its time.
     pub(crate) events: Vec<(Timestamp, NodeEvent)>,
     pub(crate) errors: Vec<FetchError>,
+    pub(crate) fetches: BTreeMap<FetchId, FetchTimes>,
     /// Bytes of each manifest that came, but for the signature.
     pub(crate) manifests: Vec<u64>,
     pub(crate) verified: u32,
@@ -134,9 +165,11 @@ impl Host {
         self.node.peer_id()
     }
 
-    /// Remembers which segment a fetch is for.
-    pub(crate) fn note_fetch(&mut self, fetch: FetchId, segment: usize) {
+    /// Remembers which segment a fetch is for, and when it began by the host's clock.
+    pub(crate) fn note_fetch(&mut self, fetch: FetchId, segment: usize, clock: Timestamp) {
         self.fetches.insert(fetch, segment);
+        let started = clock.saturating_sub(self.ahead);
+        self.log.fetches.insert(fetch, FetchTimes::new(started));
     }
 }
 
@@ -212,6 +245,7 @@ impl World {
             Output::AddCandidate { .. } => {}
             Output::SendControl { link, payload } => {
                 self.host(id).log.control_bytes += payload.len() as u64;
+                self.note_asked(id, &payload);
                 self.send(id, link, Channel::Control, Message::plain(payload));
             }
             Output::SendGroup { link, header, blob, range } => {
@@ -244,7 +278,11 @@ impl World {
         match output {
             Output::OriginFetch { request, fetch, range, .. } => {
                 self.host(id).requests.insert(request);
-                let segment = self.host(id).fetches[&fetch];
+                let (now, segment) = (self.now(), self.host(id).fetches[&fetch]);
+                if let Some(times) = self.host(id).log.fetches.get_mut(&fetch) {
+                    times.hear(now);
+                    times.origin.get_or_insert(now);
+                }
                 self.ask_origin(id, request, origin::Arrival::Request { segment, range });
             }
             Output::SidecarFetch { request, path, range, .. } => {
@@ -262,6 +300,9 @@ impl World {
             Output::Deliver { fetch, blob, len, delivery, .. } => {
                 self.check_delivery(id, fetch, blob, len, delivery);
                 let now = self.now();
+                if let Some(times) = self.host(id).log.fetches.get_mut(&fetch) {
+                    times.ended = Some(now);
+                }
                 self.queue.push(now, Event::At(id, Happening::Loaded(fetch)));
             }
             Output::Fail { fetch, error } => {
@@ -271,6 +312,11 @@ impl World {
             }
             Output::Event(event) => {
                 let now = self.now();
+                if let NodeEvent::GroupVerified { fetch, .. } = &event
+                    && let Some(times) = self.host(id).log.fetches.get_mut(fetch)
+                {
+                    times.hear(now);
+                }
                 let of_groups =
                     matches!(event, NodeEvent::GroupSent { .. } | NodeEvent::GroupVerified { .. });
                 if !of_groups {
@@ -279,6 +325,23 @@ impl World {
                 }
             }
             _ => unreachable!("carry_out took the others"),
+        }
+    }
+
+    /// Patience with holders begins when the first of them is asked.
+    fn note_asked(&mut self, id: HostId, payload: &[u8]) {
+        let now = self.now();
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        if host.log.fetches.values().all(|times| times.heard.is_some()) {
+            return;
+        }
+        for frame in frames(payload).flatten() {
+            let Ok(Some(LinkMessage::Request(request))) = LinkMessage::decode(&frame) else { continue };
+            for (fetch, times) in host.log.fetches.iter_mut().filter(|(_, times)| times.heard.is_none()) {
+                if self.catalog.segments[host.fetches[fetch]].list.root() == request.content {
+                    times.heard = Some(now);
+                }
+            }
         }
     }
 

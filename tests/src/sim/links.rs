@@ -29,6 +29,8 @@ pub(crate) struct Wire {
     /// Control messages arrive in order: when the last one does.
     last_control: Timestamp,
     last_bulk: Timestamp,
+    /// Of who drips: when its next group may go.
+    dripped: Timestamp,
 }
 
 fn fingerprint(host: HostId, link: LinkId) -> Fingerprint {
@@ -109,7 +111,16 @@ impl World {
             panic!("{id:?} sends on {link:?} before it is open");
         };
         let message = match (tamper, channel) {
-            (Some(Tamper::Silent), _) => return,
+            (Some(Tamper::Silent), _) | (Some(Tamper::Mute), Channel::Bulk) => return,
+            (Some(Tamper::Drip(rate)), Channel::Bulk) => {
+                let took = Duration::from_secs_f64(message.len() as f64 / rate as f64);
+                wire.dripped = wire.dripped.max(now) + took;
+                let (arrives, bytes) =
+                    (wire.dripped + self.network.delay(self.seed, id.0, peer.0), message.len());
+                let happening = Happening::Message(peer_link, channel, message);
+                self.queue.push(arrives, Event::Arrive(peer, bytes + OVERHEAD, happening));
+                return;
+            }
             (Some(tamper), Channel::Bulk) => tamper.change(message, &self.catalog.library),
             _ => message,
         };

@@ -25,7 +25,7 @@ mod uplink;
 mod world;
 
 pub use catalog::{CatalogSpec, RootsMode};
-pub use host::HostId;
+pub use host::{FetchTimes, HostId};
 pub use mesh::Mesh;
 pub use network::NetworkSpec;
 pub use origin::{Fault, FaultKind, OriginSpec};

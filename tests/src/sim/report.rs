@@ -10,7 +10,7 @@ use tabswarm_core::{
 };
 
 use super::{
-    host::{Host, HostId},
+    host::{FetchTimes, Host, HostId},
     world::World,
 };
 
@@ -23,6 +23,8 @@ pub struct ViewerReport {
     pub control_bytes: u64,
     /// Errors its player got.
     pub errors: Vec<FetchError>,
+    /// Its player's requests in order.
+    pub fetches: Vec<FetchTimes>,
     /// Whether it played to the end.
     pub finished: bool,
     /// When it left, if before the end.
@@ -209,6 +211,7 @@ fn viewer(host: &Host, names: &BTreeMap<PeerId, HostId>) -> ViewerReport {
         bans: Vec::new(),
         control_bytes: host.log.control_bytes,
         errors: host.log.errors.clone(),
+        fetches: host.log.fetches.values().copied().collect(),
         finished: host.log.ended_at.is_some(),
         left: host.log.left_at.as_ref().map(since_start),
         link_changes: Vec::new(),

@@ -31,6 +31,8 @@ pub struct Viewer {
     pub joins: Duration,
     /// When and how it goes, if before the end.
     pub leaves: Option<(Duration, Leave)>,
+    /// While it is there, its uplink carries only so many bytes per second during this time.
+    pub slows: Option<(Range<Duration>, u64)>,
     /// What its transport does to what it sends, and from when on.
     pub tamper: Option<(Tamper, Duration)>,
     /// Whether it gives nothing to others.

@@ -10,10 +10,14 @@ use super::bytes::{Body, FileId, Library, Message};
 /// What a hostile peer does to the groups it sends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Tamper {
+    /// Sends so many bytes of groups a second on each link, whatever its uplink.
+    Drip(u64),
     /// Adds bytes behind the group, within its frame.
     Extend,
     /// Flips one bit.
     Flip,
+    /// Sends no groups; everything else is as it should be.
+    Mute,
     /// Sends the bytes of another segment.
     Replay,
     /// Sends nothing at all, on no channel.
@@ -39,7 +43,7 @@ impl Tamper {
             Self::Extend => group.extend_from_slice(&[0; 7]),
             Self::Flip => group[data.bytes.len() / 2] ^= 0x10,
             Self::Replay | Self::Swap => group = self.other_bytes(&message.body, library),
-            Self::Silent | Self::Trail => {}
+            Self::Drip(_) | Self::Mute | Self::Silent | Self::Trail => {}
             Self::Truncate => group.truncate(data.bytes.len() - 1),
         }
         let mut changed = data_header(data.request, data.group, group.len());

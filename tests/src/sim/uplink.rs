@@ -43,6 +43,11 @@ impl Uplink {
         Self { busy: false, channels, debt: Duration::ZERO, rate: rate.max(1), turns }
     }
 
+    /// Carries so many bytes per second from the next message on.
+    pub(crate) fn set_rate(&mut self, rate: u64) {
+        self.rate = rate.max(1);
+    }
+
     fn time(&self, bytes: u64) -> Duration {
         Duration::from_micros(bytes * 1_000_000 / self.rate)
     }

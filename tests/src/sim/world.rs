@@ -39,6 +39,8 @@ pub(crate) enum Event {
     Leave(HostId, Leave),
     Origin(HostId, OriginRequestId, origin::Arrival),
     Service(service::Arrival),
+    /// A host's uplink carries so many bytes per second from now on.
+    Uplink(HostId, u64),
 }
 
 /// A running simulation.
@@ -116,6 +118,11 @@ impl World {
                 }
                 Event::Origin(id, request, arrival) => self.at_origin(id, request, arrival),
                 Event::Service(arrival) => self.at_service(arrival),
+                Event::Uplink(id, rate) => {
+                    if let Some(host) = self.hosts.get_mut(&id) {
+                        host.up.set_rate(rate);
+                    }
+                }
             }
         }
         Report::new(self)
@@ -174,11 +181,17 @@ impl World {
         let now = self.now();
         let spec = self.catalog.spec;
         let player = Player::new(self.scenario.player, spec, now);
-        let lines = (Uplink::new(viewer.up.unwrap_or(self.network.up)), Pipe::new(self.network.down));
+        let up = viewer.up.unwrap_or(self.network.up);
+        let lines = (Uplink::new(up), Pipe::new(self.network.down));
         let mut host = Host::new(Node::new(config, now + ahead), ahead, lines, player, viewer.tamper);
         host.joined_at = now;
         host.track = index % spec.tracks;
         self.hosts.insert(id, host);
+        if let Some((during, rate)) = viewer.slows {
+            let start = Timestamp::default();
+            self.queue.push((start + during.start).max(now), Event::Uplink(id, rate));
+            self.queue.push((start + during.end).max(now), Event::Uplink(id, up));
+        }
         if let Some((at, how)) = viewer.leaves {
             self.queue.push(Timestamp::default() + at, Event::Leave(id, how));
         }
@@ -240,7 +253,7 @@ impl World {
         let sooner = deadline.saturating_since(self.now());
         let fetch = self.call(id, None, |host, now| {
             let fetch = host.node.fetch(FetchRequest { stream, key, deadline: Some(now + sooner) }, now);
-            host.note_fetch(fetch, segment);
+            host.note_fetch(fetch, segment, now);
             fetch
         });
         let now = self.now();
