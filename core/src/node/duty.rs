@@ -12,7 +12,7 @@ use super::{
     pace::SLOW,
 };
 use crate::{
-    id::ContentId,
+    id::{ContentId, LinkId},
     store::Stored,
     swarm::{Claim, duty},
     time::Timestamp,
@@ -44,6 +44,8 @@ enum Due {
 /// What peers promise of a segment, and how long this one leaves it to them.
 struct Outlook<'a> {
     claims: Vec<&'a Claim>,
+    /// What those say who were asked for something and are silent: nobody waits for them.
+    silent: Vec<&'a Claim>,
     line: Line,
     /// Until then somebody who holds groups may bring them.
     holding: Timestamp,
@@ -62,10 +64,13 @@ impl Outlook<'_> {
             Some(start) if self.line.awaits(place) => start + NEW,
             _ => self.hearing,
         };
-        let held = self.claims.iter().any(|claim| claim.holds_any(missing.clone()));
+        let held = |claims: &[&Claim]| claims.iter().any(|claim| claim.holds_any(missing.clone()));
+        let holding = held(&self.claims).then_some(self.holding);
         let coming = self.claims.iter().filter_map(|claim| claim.coming_until(missing.clone())).max();
-        let until = coming.into_iter().chain(held.then_some(self.holding)).fold(hearing, Timestamp::max);
-        until + duty::wait(drawn)
+        // Holders that are silent let this peer down, and not the others who have drawn.
+        let (shared, alone) = if held(&self.silent) { (None, holding) } else { (holding, None) };
+        let until = coming.into_iter().chain(shared).fold(hearing, Timestamp::max) + duty::wait(drawn);
+        alone.map_or(until, |alone| until.max(alone))
     }
 }
 
@@ -237,11 +242,15 @@ impl Node {
         waits.min_by_key(|(until, _)| *until).unwrap_or((now, None))
     }
 
-    fn outlook(&self, fetch: &Fetch, content: ContentId, now: Timestamp) -> Outlook<'_> {
+    fn outlook<'a>(&'a self, fetch: &Fetch, content: ContentId, now: Timestamp) -> Outlook<'a> {
         // A new neighbour says what it holds right after its hello. Both ends wait for that, and then not equally long.
         let hearing = self.last_ready.map_or(fetch.listed, |at| fetch.listed.max(at + HEAR_PATIENCE));
+        let (silent, claims): (Vec<_>, Vec<_>) =
+            self.claims_on(content).partition(|(link, _)| self.links[link].asking.is_silent(now));
+        let claims_of = |of: Vec<(LinkId, &'a Claim)>| of.into_iter().map(|(_, claim)| claim).collect();
         Outlook {
-            claims: self.claims_on(content).map(|(_, claim)| claim).collect(),
+            claims: claims_of(claims),
+            silent: claims_of(silent),
             line: self.line(fetch, now),
             holding: fetch.progress + STALL,
             hearing: fetch.turn.map_or(hearing, |turn| hearing.max(turn)),

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use litemap::LiteMap;
 
-use super::io::{FetchError, FetchRequest};
+use super::{
+    asked::AskedGroups,
+    io::{FetchError, FetchRequest},
+};
 use crate::{
     content::{ChainingValue, GroupDigest, SegmentKey, SegmentLen},
     id::{BlobHandle, ContentId, FetchId, LinkId, OriginRequestId, PeerId, SegmentId, StreamId},
@@ -93,7 +96,7 @@ pub(super) struct Fetch {
     pub(super) disk_bytes: u64,
     pub(super) peers: Vec<PeerId>,
     /// Groups that were asked of a peer and have not come.
-    pub(super) asked: LiteMap<GroupIndex, LinkId>,
+    pub(super) asked: AskedGroups,
     /// Something happened that it has to do with.
     pub(super) stirred: bool,
     /// When something is due.
@@ -112,7 +115,7 @@ impl Fetch {
         let mut waiters = LiteMap::new();
         waiters.insert(waiter, deadline);
         Self {
-            asked: LiteMap::new(),
+            asked: AskedGroups::default(),
             blob,
             contradicted: false,
             deadline,

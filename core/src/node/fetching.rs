@@ -11,7 +11,7 @@ use super::{
 use crate::{
     content::GroupList,
     id::{ContentId, FetchId, LinkId, SegmentId},
-    swarm::{Claim, Holder, assign, duty, rarest_first},
+    swarm::{Claim, Holder, Late, assign, duty, rarest_first},
     time::Timestamp,
     units::GroupIndex,
     wire::{LinkMessage, Request},
@@ -21,6 +21,10 @@ use crate::{
 pub(super) const STALL: Duration = Duration::from_secs(2);
 /// What is needed sooner is asked for before everything else.
 const URGENT: Duration = Duration::from_millis(3500);
+/// What is needed sooner is asked of two where a holder keeps it waiting.
+const HEDGED: Duration = Duration::from_secs(6);
+/// Not for so long after a neighbour had no time: what is sent twice then is not sent to somebody else.
+const SCARCE: Duration = Duration::from_secs(5);
 /// Every fetch is looked at so often, whatever happened.
 const LOOK: Duration = Duration::from_millis(250);
 /// Most groups one scheduling pass looks at.
@@ -241,7 +245,7 @@ impl Node {
         let mut missing: Vec<GroupIndex> = stored
             .held
             .missing()
-            .filter(|group| !fetch.asked.contains_key(group) && !fetch.origin_brings(*group, now))
+            .filter(|group| fetch.asked.is_open(*group) && !fetch.origin_brings(*group, now))
             .take(MAX_PASS)
             .collect();
         if missing.is_empty() {
@@ -252,6 +256,7 @@ impl Node {
         let turn =
             (self.lots(fetch).draw(duty::PARTS as usize) * missing.len() as f64) as usize % missing.len();
         missing.rotate_left(turn);
+        let asked = &fetch.asked;
         let mut holders: Vec<_> = self
             .claims_on(content)
             .filter(|(_, claim)| claim.holds_some())
@@ -259,7 +264,8 @@ impl Node {
                 let state = &self.links[&link];
                 let (room, delay) = (state.asking.room(now), state.asking.delay(state.rtt, now));
                 let snubbed = state.asking.is_snubbed(now);
-                Holder { link, room, delay, snubbed, holds: |group| claim.holds(group) }
+                let holds = move |group| claim.holds(group) && asked.may_ask(group, link, snubbed);
+                Holder { link, room, delay, snubbed, holds }
             })
             .collect();
         let assigned = assign(&rarest_first(&missing, &holders), &mut holders);
@@ -267,7 +273,7 @@ impl Node {
             let Some(state) = self.links.get_mut(&link) else { continue };
             let id = state.asking.ask(content, range, now);
             for group in range.iter() {
-                fetch.asked.insert(group, link);
+                fetch.asked.ask(group, link);
             }
             let groups = crate::bounded::BoundedVec::first_of([range]);
             let payload = LinkMessage::Request(Request { id, content, groups }).to_bytes();
@@ -279,22 +285,46 @@ impl Node {
     pub(super) fn take_back_asked(&mut self, fetch: &mut Fetch) {
         let Some(content) = fetch.content() else { return };
         let brings = |group: &GroupIndex| fetch.origin_groups.is_none_or(|groups| groups.contains(*group));
-        let mut taken: Vec<LinkId> =
-            fetch.asked.iter().filter(|(group, _)| brings(group)).map(|(_, link)| *link).collect();
-        taken.dedup();
-        for link in taken {
+        for link in fetch.asked.links(brings) {
             let Some(state) = self.links.get_mut(&link) else { continue };
             for (request, groups) in state.asking.take_back(&content, brings) {
-                fetch.asked.retain(|group, asked| *asked != link || !groups.contains(group));
+                fetch.asked.forget(link, |group| groups.contains(group));
                 self.output(Output::SendControl { link, payload: LinkMessage::Cancel(request).to_bytes() });
             }
+        }
+    }
+
+    /// What a link keeps waiting is asked of others too, if it is urgent and they have time.
+    pub(super) fn hedge(&mut self, link: LinkId, overdue: &[Late], now: Timestamp) {
+        if self.busy.is_some_and(|at| now < at + SCARCE) {
+            return;
+        }
+        for late in overdue {
+            let urgent = now + HEDGED;
+            let of_it =
+                |fetch: &&mut Fetch| fetch.content() == Some(late.content) && fetch.deadline <= urgent;
+            for fetch in self.fetches.iter_mut().map(|(_, fetch)| fetch).filter(of_it) {
+                fetch.asked.note_overdue(link, &late.groups);
+                fetch.stirred = true;
+            }
+        }
+    }
+
+    /// A group came: who was asked for it too need not send it any more.
+    pub(super) fn settle_hedge(&mut self, segment: SegmentId, group: GroupIndex, from: LinkId) {
+        let Some(fetch) = self.fetches.get_mut(&segment) else { return };
+        let (Some(other), Some(content)) = (fetch.asked.came(group, from), fetch.content()) else { return };
+        let Some(state) = self.links.get_mut(&other) else { return };
+        for (request, groups) in state.asking.take_back(&content, |asked| *asked == group) {
+            self.unask(other, &content, &groups);
+            self.say(other, &LinkMessage::Cancel(request));
         }
     }
 
     /// Groups that will not come from a link: others are asked, or the origin.
     pub(super) fn unask(&mut self, link: LinkId, content: &ContentId, groups: &[GroupIndex]) {
         for (_, fetch) in self.fetches.iter_mut().filter(|(_, fetch)| fetch.content() == Some(*content)) {
-            fetch.asked.retain(|group, asked| *asked != link || !groups.contains(group));
+            fetch.asked.forget(link, |group| groups.contains(group));
             fetch.stirred = true;
         }
     }

@@ -277,8 +277,10 @@ impl Node {
 
     pub(super) fn links_timeout(&self, now: Timestamp) -> Option<Timestamp> {
         let late = |state: &Link| state.asking.next_late(state.rtt);
+        let overdue = |state: &Link| state.asking.next_overdue(state.rtt);
         let rested = |state: &Link| state.asking.rested_at(now);
-        self.links.values().flat_map(|state| [Some(state.due()), late(state), rested(state)]).flatten().min()
+        let of = |state: &Link| [Some(state.due()), late(state), overdue(state), rested(state)];
+        self.links.values().flat_map(of).flatten().min()
     }
 
     /// Timers did not run for a while: silence meanwhile proves nothing, ping first.
@@ -320,6 +322,8 @@ impl Node {
             self.say(link, &LinkMessage::Cancel(late.request));
             self.unask(link, &late.content, &late.groups);
         }
+        let overdue = self.links.get_mut(&link).map(|state| state.asking.take_overdue(rtt, now));
+        self.hedge(link, &overdue.unwrap_or_default(), now);
     }
 
     /// A peer broke a rule: it is banned and its link closed.
@@ -354,7 +358,7 @@ impl Node {
             self.event(Event::PeerClosed { link, peer: state.peer });
         }
         for fetch in self.fetches.iter_mut().map(|(_, value)| value) {
-            fetch.asked.retain(|_, asked| *asked != link);
+            fetch.asked.forget(link, |_| true);
             fetch.stirred = true;
         }
     }

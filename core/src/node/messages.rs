@@ -74,7 +74,10 @@ impl Node {
             }
             LinkMessage::Reject(request, reason) => {
                 let refused = match reason {
-                    RejectReason::Busy(serves) => state.asking.choked(request, serves, now),
+                    RejectReason::Busy(serves) => {
+                        self.busy = Some(now);
+                        state.asking.choked(request, serves, now)
+                    }
                     RejectReason::NotHeld => state.asking.rejected(request),
                 };
                 let Some((content, groups)) = refused else { return };
@@ -215,7 +218,6 @@ impl Node {
         self.stats.peer_bytes += len;
         let mut waiter = None;
         if let Some(fetch) = self.fetches.get_mut(&segment) {
-            fetch.asked.remove(&data.group);
             fetch.progress = now;
             fetch.credit_peer(peer, len);
             waiter = fetch.first_waiter();
@@ -223,6 +225,7 @@ impl Node {
         if let Some(fetch) = waiter {
             self.event(Event::GroupVerified { fetch, peer: Some(peer), bytes: len as u32 });
         }
+        self.settle_hedge(segment, data.group, link);
         self.announce_group(stream, content, data.group, now);
     }
 }

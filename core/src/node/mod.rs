@@ -5,6 +5,7 @@
 //! [`Output::Keep`] refers to the slice lent to the call just made.
 
 mod announce;
+mod asked;
 mod blocks;
 mod coming;
 mod delivery;
@@ -74,6 +75,8 @@ pub struct Node {
     /// The newest block list.
     blocks: Option<BlockList>,
     budget: DialBudget,
+    /// When a neighbour had no time last.
+    busy: Option<Timestamp>,
     config: Config,
     /// Bytes of segments that were delivered lately.
     demand: Rate,
@@ -118,6 +121,7 @@ impl Node {
             bans: Bans::default(),
             blocks: None,
             budget: DialBudget::new(now),
+            busy: None,
             demand: Rate::over(DEMAND_MEMORY, now),
             disk: DiskState::new(config.disk_limit),
             distrusted: VecDeque::new(),

@@ -22,10 +22,12 @@ use crate::{
 const START_WINDOW: usize = 4;
 /// Most groups asked of one peer at a time.
 const MAX_WINDOW: usize = 64;
-/// Requests are late when the link brought nothing for this, for four round trips, or for three of its own pauses.
+/// Requests are late when the link brought nothing for this, for three round trips, or for three of its own pauses.
 const LATE_AFTER: Duration = Duration::from_millis(1000);
+/// Requests are overdue when it brought nothing for this, for two round trips, or for two of its own pauses.
+const OVERDUE_AFTER: Duration = Duration::from_millis(400);
 /// Longest time that a link's round trips or pauses earn it: the peer decides when it answers a ping.
-const LATEST: Duration = Duration::from_secs(2);
+const LATEST: Duration = Duration::from_millis(1600);
 /// A request is late after so many times that, whatever else the link brings meanwhile.
 const LATE_IN_LINE: u32 = 3;
 /// Most late requests whose groups are still of use when they come after all.
@@ -46,7 +48,7 @@ pub(crate) enum Answer {
     Unsolicited,
 }
 
-/// A request that was taken back.
+/// A request that was taken back, or is overdue.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Late {
     pub(crate) request: RequestId,
@@ -61,6 +63,8 @@ struct Asked {
     first: GroupIndex,
     groups: Vec<GroupIndex>,
     at: Timestamp,
+    /// Whether it was overdue.
+    overdue: bool,
 }
 
 impl Asked {
@@ -68,6 +72,11 @@ impl Asked {
     fn take(&mut self, group: GroupIndex) -> bool {
         let position = self.groups.iter().position(|wanted| *wanted == group);
         position.map(|position| self.groups.swap_remove(position)).is_some()
+    }
+
+    /// When it is overdue on a link that brought something last at `heard`, if it was not before.
+    fn overdue_at(&self, heard: Timestamp, limit: Duration) -> Option<Timestamp> {
+        (!self.overdue).then(|| self.at.max(heard) + limit)
     }
 
     /// When it is late on a link that brought something last at `heard`.
@@ -92,6 +101,8 @@ pub(crate) struct Asking {
     late: VecDeque<(RequestId, Asked)>,
     outstanding: usize,
     rate: Rate,
+    /// Something it was asked for is late, and nothing came since.
+    silent: bool,
     snub: Duration,
     snubbed_until: Timestamp,
     /// Until when the peer has no time for requests, unless it calls.
@@ -112,6 +123,7 @@ impl Asking {
             late: VecDeque::new(),
             outstanding: 0,
             rate: Rate::new(now),
+            silent: false,
             snub: SNUB,
             snubbed_until: now,
             choked: None,
@@ -147,6 +159,11 @@ impl Asking {
         now < self.snubbed_until
     }
 
+    /// Whether it let something come late lately and has brought nothing since: nobody waits for it.
+    pub(crate) fn is_silent(&self, now: Timestamp) -> bool {
+        self.silent && self.is_snubbed(now)
+    }
+
     /// Notes a request and numbers it.
     pub(crate) fn ask(&mut self, content: ContentId, range: GroupRange, now: Timestamp) -> RequestId {
         let id = RequestId::new(self.next_request);
@@ -156,7 +173,7 @@ impl Asking {
             self.heard = self.heard.max(now);
         }
         self.outstanding += groups.len();
-        self.asked.insert(id, Asked { content, first: range.start(), groups, at: now });
+        self.asked.insert(id, Asked { content, first: range.start(), groups, at: now, overdue: false });
         id
     }
 
@@ -175,6 +192,7 @@ impl Asking {
             && asked.take(group)
         {
             asked.at = now;
+            asked.overdue = false;
             let content = asked.content;
             if asked.groups.is_empty() {
                 self.asked.remove(&request);
@@ -204,10 +222,15 @@ impl Asking {
     fn note_pause(&mut self, now: Timestamp) {
         self.pause = now.saturating_since(self.heard).max(self.pause * 7 / 8);
         self.heard = now;
+        self.silent = false;
     }
 
     fn late_after(&self, rtt: Option<Duration>) -> Duration {
-        LATE_AFTER.max((rtt.unwrap_or_default() * 4).max(self.pause * 3).min(LATEST))
+        LATE_AFTER.max((rtt.unwrap_or_default() * 3).max(self.pause * 3).min(LATEST))
+    }
+
+    fn overdue_after(&self, rtt: Option<Duration>) -> Duration {
+        OVERDUE_AFTER.max(rtt.unwrap_or_default() * 2).max(self.pause * 2)
     }
 
     /// The peer serves the first so many groups of a request and then no more for now: the groups that won't come. It is asked
@@ -307,6 +330,7 @@ impl Asking {
         let mut late = Vec::new();
         for request in requests {
             let Some(asked) = self.forget(request) else { continue };
+            self.silent = true;
             if !self.is_snubbed(now) {
                 self.snubbed_until = now + self.snub;
                 self.snub = (self.snub * 2).min(LONGEST_SNUB);
@@ -314,6 +338,29 @@ impl Asking {
             late.push(Late { request, content: asked.content, groups: asked.groups });
         }
         late
+    }
+
+    /// The requests that have just become overdue: the peer keeps them, others may be asked as well.
+    pub(crate) fn take_overdue(&mut self, rtt: Option<Duration>, now: Timestamp) -> Vec<Late> {
+        let (limit, heard) = (self.overdue_after(rtt), self.heard);
+        let mut overdue = Vec::new();
+        for (request, asked) in self.asked.iter_mut() {
+            if asked.overdue_at(heard, limit).is_some_and(|at| at <= now) {
+                asked.overdue = true;
+                overdue.push(Late {
+                    request: *request,
+                    content: asked.content,
+                    groups: asked.groups.clone(),
+                });
+            }
+        }
+        overdue
+    }
+
+    /// When the next request becomes overdue.
+    pub(crate) fn next_overdue(&self, rtt: Option<Duration>) -> Option<Timestamp> {
+        let limit = self.overdue_after(rtt);
+        self.asked.values().filter_map(|asked| asked.overdue_at(self.heard, limit)).min()
     }
 
     /// When the next request becomes late.
@@ -386,6 +433,36 @@ mod tests {
     }
 
     #[test]
+    fn a_request_is_overdue_once_and_again_when_the_link_pauses_after_a_group() {
+        let at = Timestamp::from_millis;
+        let mut asking = Asking::new(NOW);
+        let request = asking.ask(content(), range(0, 2), NOW);
+        assert_eq!(asking.next_overdue(None), Some(at(400)));
+        assert_eq!(asking.take_overdue(None, at(399)), []);
+        assert_eq!(asking.take_overdue(None, at(400)).len(), 1);
+        assert_eq!((asking.take_overdue(None, at(900)), asking.next_overdue(None)), (vec![], None));
+        assert!(!asking.is_snubbed(at(900)), "it keeps what it was asked for");
+        asking.answered(request, GroupIndex::new(0), 16384, at(900));
+        // Twice its longest pause lately.
+        assert_eq!(asking.next_overdue(None), Some(at(2700)));
+        assert_eq!(asking.next_overdue(Some(Duration::from_secs(1))), Some(at(2900)));
+    }
+
+    #[test]
+    fn who_let_something_come_late_is_silent_until_something_comes() {
+        let later = Timestamp::from_millis(1000);
+        let mut asking = Asking::new(NOW);
+        let request = asking.ask(content(), range(0, 2), NOW);
+        assert!(!asking.is_silent(later));
+        asking.take_late(None, later);
+        assert!(asking.is_silent(later) && !asking.is_silent(later + SNUB));
+        asking.ask(content(), range(2, 3), later);
+        assert!(asking.is_silent(later), "to be asked is not to answer");
+        asking.answered(request, GroupIndex::new(0), 16384, later);
+        assert!(!asking.is_silent(later) && asking.is_snubbed(later));
+    }
+
+    #[test]
     fn requests_behind_others_are_not_late_while_the_link_brings_groups() {
         let at = Timestamp::from_millis;
         let mut asking = Asking::new(NOW);
@@ -408,7 +485,7 @@ mod tests {
         let mut asking = Asking::new(NOW);
         let mut now = NOW;
         let late_after = |asking: &Asking, now| asking.next_late(None).map(|at| at.saturating_since(now));
-        for (wait, then) in [(600, 1800), (5000, 2000), (100, 2000)] {
+        for (wait, then) in [(400, 1200), (5000, 1600), (100, 1600)] {
             let request = asking.ask(content(), range(0, 1), now);
             now = now + Duration::from_millis(wait);
             asking.answered(request, GroupIndex::new(0), 16384, now);

@@ -13,7 +13,7 @@ mod partners;
 mod rate;
 mod uplink;
 
-pub(crate) use asking::{Answer, Asking};
+pub(crate) use asking::{Answer, Asking, Late};
 pub(crate) use assign::{Holder, assign, rarest_first};
 pub(crate) use bep3::Rounds;
 pub(crate) use choke::{Candidate, Choker, Turn, has_time, share};

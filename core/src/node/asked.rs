@@ -1,0 +1,164 @@
+//! Of whom the groups of a fetch were asked: of one holder each, or of two where the first one keeps a group waiting.
+
+use litemap::LiteMap;
+
+use crate::{id::LinkId, units::GroupIndex};
+
+/// Of the groups of a segment that are on their way one in so many may be asked of two, …
+const TWICE_ONE_IN: usize = 4;
+/// …or so many of a few.
+const LEAST_TWICE: usize = 4;
+
+/// Of whom one group was asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Of {
+    One(LinkId),
+    /// Of one who keeps it waiting: another one may be asked as well.
+    Overdue(LinkId),
+    Two(LinkId, LinkId),
+}
+
+/// The groups that were asked for and have not come.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AskedGroups(LiteMap<GroupIndex, Of>);
+
+impl AskedGroups {
+    /// Whether this link may be asked for a group; one that lets things come late is no help against another one.
+    pub(super) fn may_ask(&self, group: GroupIndex, link: LinkId, snubbed: bool) -> bool {
+        match self.0.get(&group) {
+            None => true,
+            Some(Of::Overdue(first)) => *first != link && !snubbed,
+            Some(Of::One(_) | Of::Two(..)) => false,
+        }
+    }
+
+    /// Whether anybody may be asked for a group.
+    pub(super) fn is_open(&self, group: GroupIndex) -> bool {
+        self.0.get(&group).is_none_or(|of| matches!(of, Of::Overdue(_)))
+    }
+
+    /// A link is asked for a group.
+    pub(super) fn ask(&mut self, group: GroupIndex, link: LinkId) {
+        let of = match self.0.get(&group) {
+            Some(Of::Overdue(first)) => Of::Two(*first, link),
+            _ => Of::One(link),
+        };
+        self.0.insert(group, of);
+    }
+
+    /// A link keeps groups waiting: they may be asked of another one too, within a share of all.
+    pub(super) fn note_overdue(&mut self, link: LinkId, groups: &[GroupIndex]) {
+        let twice = self.0.values().filter(|of| !matches!(of, Of::One(_))).count();
+        let room = LEAST_TWICE.max(self.0.len() / TWICE_ONE_IN).saturating_sub(twice);
+        let asked = self.0.iter_mut().filter(|(group, of)| **of == Of::One(link) && groups.contains(group));
+        asked.take(room).for_each(|(_, of)| *of = Of::Overdue(link));
+    }
+
+    /// A link does not bring these groups any more.
+    pub(super) fn forget(&mut self, link: LinkId, is_one: impl Fn(&GroupIndex) -> bool) {
+        self.0.iter_mut().for_each(|(group, of)| match *of {
+            Of::Two(first, second) if is_one(group) && first == link => *of = Of::One(second),
+            Of::Two(first, second) if is_one(group) && second == link => *of = Of::One(first),
+            _ => {}
+        });
+        self.0.retain(|group, of| {
+            !(is_one(group) && matches!(*of, Of::One(of) | Of::Overdue(of) if of == link))
+        });
+    }
+
+    /// A group came: who else was asked for it.
+    pub(super) fn came(&mut self, group: GroupIndex, from: LinkId) -> Option<LinkId> {
+        match self.0.remove(&group)? {
+            Of::Two(first, second) => Some(if second == from { first } else { second }),
+            Of::One(_) | Of::Overdue(_) => None,
+        }
+    }
+
+    /// Who was asked for one of these groups.
+    pub(super) fn links(&self, is_one: impl Fn(&GroupIndex) -> bool) -> Vec<LinkId> {
+        let asked = self.0.iter().filter(|(group, _)| is_one(group));
+        let mut links = Vec::new();
+        for (_, of) in asked {
+            let (Of::One(first) | Of::Overdue(first) | Of::Two(first, _)) = *of;
+            let second = if let Of::Two(_, second) = *of { second } else { first };
+            for link in [first, second] {
+                if !links.contains(&link) {
+                    links.push(link);
+                }
+            }
+        }
+        links
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0 = LiteMap::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINKS: [LinkId; 3] = [LinkId::new(1), LinkId::new(2), LinkId::new(3)];
+
+    fn group(number: u32) -> GroupIndex {
+        GroupIndex::new(number)
+    }
+
+    /// A group that was asked of the first link and then of the second.
+    fn twice() -> AskedGroups {
+        let mut asked = AskedGroups::default();
+        asked.ask(group(0), LINKS[0]);
+        asked.note_overdue(LINKS[0], &[group(0)]);
+        asked.ask(group(0), LINKS[1]);
+        asked
+    }
+
+    #[test]
+    fn a_group_is_asked_of_one_and_when_it_is_overdue_of_another_one() {
+        let mut asked = AskedGroups::default();
+        let may = |asked: &AskedGroups| LINKS.map(|link| asked.may_ask(group(0), link, false));
+        assert_eq!(may(&asked), [true; 3]);
+        asked.ask(group(0), LINKS[0]);
+        assert_eq!((may(&asked), asked.is_open(group(0))), ([false; 3], false));
+        asked.note_overdue(LINKS[0], &[group(0)]);
+        assert_eq!((may(&asked), asked.is_open(group(0))), ([false, true, true], true));
+        assert!(!asked.may_ask(group(0), LINKS[1], true), "who lets things come late is no help");
+        asked.ask(group(0), LINKS[1]);
+        asked.note_overdue(LINKS[1], &[group(0)]);
+        assert_eq!((may(&asked), asked.is_open(group(0))), ([false; 3], false));
+    }
+
+    #[test]
+    fn who_does_not_bring_it_leaves_it_to_the_other() {
+        for (gone, left) in [(0, 1), (1, 0)] {
+            let mut asked = twice();
+            asked.forget(LINKS[gone], |_| true);
+            assert_eq!(asked.links(|_| true), [LINKS[left]]);
+            asked.forget(LINKS[left], |_| true);
+            assert!(asked.may_ask(group(0), LINKS[gone], false));
+        }
+    }
+
+    #[test]
+    fn who_else_was_asked_is_known_when_it_comes() {
+        assert_eq!(twice().came(group(0), LINKS[0]), Some(LINKS[1]));
+        assert_eq!(twice().came(group(0), LINKS[1]), Some(LINKS[0]));
+        let mut once = AskedGroups::default();
+        once.ask(group(0), LINKS[0]);
+        // It comes of a request that was taken back.
+        assert_eq!(once.clone().came(group(0), LINKS[2]), None);
+        assert_eq!(once.came(group(0), LINKS[0]), None);
+    }
+
+    #[test]
+    fn a_quarter_is_asked_of_two_and_four_of_a_few() {
+        for (groups, twice) in [(3, 3), (10, 4), (40, 10)] {
+            let all: Vec<_> = (0..groups).map(group).collect();
+            let mut asked = AskedGroups::default();
+            all.iter().for_each(|group| asked.ask(*group, LINKS[0]));
+            (0..2).for_each(|_| asked.note_overdue(LINKS[0], &all));
+            assert_eq!(all.iter().filter(|group| asked.is_open(**group)).count(), twice, "{groups}");
+        }
+    }
+}
