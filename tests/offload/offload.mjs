@@ -12,7 +12,8 @@ import { ROOT } from '../browser/harness/paths.mjs';
 import { buildPage } from './build-page.mjs';
 import { signStreams } from './content/signing.mjs';
 import { contentId, makeStreams } from './content/streams.mjs';
-import { figuresOf, medianFigures } from './measure/figures.mjs';
+import { figuresOf, median, medianFigures } from './measure/figures.mjs';
+import { httpWaits } from './measure/patience.mjs';
 import { planOf } from './plan.mjs';
 import { plugin, PLUGINS } from './plugins.mjs';
 import { measureRun } from './run.mjs';
@@ -101,6 +102,11 @@ async function oneRun(entry, materials, viewers, made) {
   const figures = figuresOf(counts);
   const { offload, stalls, stallSeconds } = figures;
   console.error(`          offload ${(offload * 100).toFixed(1)} %, ${stalls} stalls of ${stallSeconds.toFixed(1)} s`);
+  const waits = counts.viewers.flatMap(({ diagnosis }) => httpWaits(diagnosis ?? []));
+  if (entry.scenario === 'dead-weight' && waits.length > 0) {
+    const [middle, longest] = [median(waits) ?? 0, Math.max(...waits)].map((ms) => (ms / 1000).toFixed(2));
+    console.error(`          HTTP ${middle} s after a segment's request, ${longest} s at most`);
+  }
   return { date: new Date().toISOString(), made, machine: machine(), chromium, figures, counts, problems };
 }
 

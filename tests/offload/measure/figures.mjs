@@ -25,6 +25,7 @@ import { ceilingOf, offloadOf } from '../../browser/harness/offload.mjs';
  * @property {number} otherBytes playlists, init segments, manifests and group lists that left the origin for it
  * @property {Traffic} traffic
  * @property {string[]} fatal what hls.js gave up on
+ * @property {import('./patience.mjs').Happening[] | null} [diagnosis] what its plugin says of itself
  */
 
 /** @typedef {Record<'received' | 'sent', { payload: number, other: number, socket: number }>} Traffic see wire-tap.js */
