@@ -151,12 +151,17 @@ test('a tab serves its neighbours from what it kept', async (t) => {
   assert.equal(stage.origin.bytes({ viewer: 'seeder', path: SEGMENTS }), 0);
 });
 
+/** What is blocked is gone from disk within so long, from the block or from the connection of a tab that was away. */
+const PURGE_LIMIT_MS = 5000;
+
 /** @param {import('./harness/tab.mjs').Tab} tab @param {string} name */
-const untilGone = (tab, name) =>
-  until(`${tab.name}: ${name} is gone`, async () => {
+const untilGone = (tab, name) => {
+  const look = async () => {
     const found = await files(tab);
     return found.every((file) => file.name !== name) ? found : undefined;
-  });
+  };
+  return until(`${tab.name}: ${name} is gone`, look, { limitMs: PURGE_LIMIT_MS });
+};
 
 /**
  * A tab that has all files of a stream on disk.
