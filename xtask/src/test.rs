@@ -15,6 +15,7 @@ use crate::wasm;
 pub(crate) fn run(layout: &Layout) -> Result<()> {
     setup::for_build(layout)?;
     let browser = setup::browser(layout)?;
+    let ffmpeg = setup::ffmpeg(layout)?;
     let mut report = Report::default();
     check::sections(layout, &mut report);
     report.section("native tests", || {
@@ -35,6 +36,7 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
             npm::npm(layout)
                 .args(["run", "test", "--workspace", npm::BROWSER_TESTS])
                 .env("CHROMIUM", &browser.chromium)
+                .env("FFMPEG", &ffmpeg)
                 .env("TABSWARM_BIN_DIR", layout.target("debug")),
         )
     });

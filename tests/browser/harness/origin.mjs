@@ -73,6 +73,13 @@ function tokenise(playlist, query) {
     .join('\n');
 }
 
+/** A query without what it asks of a playlist (draft-pantos-hls-rfc8216bis §6.2.5). @param {string} query */
+function tokenOf(query) {
+  const token = new URLSearchParams(query);
+  for (const name of [...token.keys()]) if (name.startsWith('_HLS_')) token.delete(name);
+  return token.size > 0 ? `?${token}` : '';
+}
+
 /**
  * @param {string | undefined} header
  * @param {number} size
@@ -92,7 +99,7 @@ export class Origin {
   served = [];
   /** @type {Map<string, string>} URL prefix to directory or file */
   #mounts = new Map();
-  /** @type {Map<string, () => string>} path to what is made anew for each request */
+  /** @type {Map<string, (query: URLSearchParams) => string | Promise<string>>} path to what is made anew for each request */
   #texts = new Map();
   /** @type {Fault[]} */
   #faults = [];
@@ -132,7 +139,7 @@ export class Origin {
   /**
    * Answers a path with what `text` says at the time, in place of a file.
    * @param {string} path
-   * @param {() => string} text
+   * @param {(query: URLSearchParams) => string | Promise<string>} text it may have the request wait
    */
   mountText(path, text) {
     this.#texts.set(path, text);
@@ -250,7 +257,7 @@ export class Origin {
     // A cached body would not be counted, and a re-fetch would not reach the origin.
     response.setHeader('Cache-Control', 'no-store');
     if (request.method === 'OPTIONS') return void response.writeHead(204).end();
-    const body = fault?.status ? undefined : this.#read(path, url.search);
+    const body = fault?.status ? undefined : await this.#read(path, url);
     if (!body) {
       served.status = fault?.status ?? 404;
       response.writeHead(served.status, { 'Content-Type': 'text/plain' });
@@ -259,14 +266,14 @@ export class Origin {
     await this.#send(request, response, body, served, { fault, counted });
   }
 
-  /** @param {string} path @param {string} query */
-  #read(path, query) {
+  /** @param {string} path @param {URL} url */
+  async #read(path, { search, searchParams }) {
     const text = this.#texts.get(path);
-    if (text) return Buffer.from(tokenise(text(), query));
+    if (text) return Buffer.from(tokenise(await text(searchParams), tokenOf(search)));
     const file = this.fileOf(path);
     if (!file || !statSync(file, { throwIfNoEntry: false })?.isFile()) return undefined;
     const content = readFileSync(file);
-    return extname(file) === '.m3u8' ? Buffer.from(tokenise(content.toString(), query)) : content;
+    return extname(file) === '.m3u8' ? Buffer.from(tokenise(content.toString(), search)) : content;
   }
 
   /** @param {string} path @param {string | null} viewer */
