@@ -19,8 +19,8 @@ use tabswarm_core::{
     wire::{
         AttestFailure, AttestRequest, Attested, ByeReason, ClientHello, ClientMessage, DATA_HEADER_MAX, Data,
         Frame, GoawayReason, Have, HaveEntry, Held, IceServer, LinkMessage, ListPart, MAX_HAVE_ENTRIES,
-        MAX_LIST_PART, MAX_MESSAGE_LEN, MAX_RANGES, PROTOCOL_VERSIONS, RejectReason, Request, ServiceMessage,
-        Welcome, WireError, data_header, frames,
+        MAX_LIST_PART, MAX_MESSAGE_LEN, MAX_RANGES, MAX_RUN, PROTOCOL_VERSIONS, RejectReason, Request,
+        ServiceMessage, Welcome, WireError, data_header, frames,
     },
 };
 #[cfg(target_arch = "wasm32")]
@@ -300,10 +300,29 @@ fn data(group: &[u8]) -> Vec<u8> {
 #[test]
 fn data_keeps_its_encoding_and_a_short_header() {
     assert_golden("data", &data(b"group"));
+    let run = MAX_RUN * GROUP_LEN as usize;
+    assert_golden("data_run_header", &data_header(RequestId::new(300), GroupIndex::new(4092), run));
     let read = Data::decode(&vectors()["data"]).map(|data| data.unwrap().bytes.to_vec());
     assert_eq!(read, Ok(b"group".to_vec()));
-    let widest = data_header(RequestId::new(u32::MAX), GroupIndex::new(u32::MAX), GROUP_LEN as usize);
+    let widest = data_header(RequestId::new(u32::MAX), GroupIndex::new(u32::MAX), run);
     assert!(widest.len() <= DATA_HEADER_MAX, "{} bytes", widest.len());
+}
+
+#[test]
+fn a_run_of_groups_is_read_group_by_group() {
+    let whole = GROUP_LEN as usize;
+    for len in [1, whole, whole + 1, MAX_RUN * whole] {
+        let bytes: Vec<u8> = (0..len).map(|index| (index / whole) as u8).collect();
+        let message = data(&bytes);
+        let read = Data::decode(&message).unwrap().unwrap();
+        let groups: Vec<_> =
+            read.groups().map(|(group, bytes)| (group.value(), bytes.len(), bytes[0])).collect();
+        let expected = |place: usize| (4095 + place as u32, whole.min(len - place * whole), place as u8);
+        assert_eq!(groups, (0..len.div_ceil(whole)).map(expected).collect::<Vec<_>>(), "{len} bytes");
+    }
+    for len in [0, MAX_RUN * whole + 1] {
+        assert_eq!(Data::decode(&data(&vec![0; len])), Err(WireError::Malformed { kind: 32 }), "{len} bytes");
+    }
 }
 
 #[test]
@@ -483,11 +502,11 @@ mod properties {
         }
 
         #[test]
-        fn data_round_trips(request in num::u32::ANY, group in num::u32::ANY, bytes in vec(num::u8::ANY, 0..99)) {
+        fn data_round_trips(request in num::u32::ANY, group in num::u32::ANY, bytes in vec(num::u8::ANY, 1..99)) {
             let (request, group) = (RequestId::new(request), GroupIndex::new(group));
             let mut message = data_header(request, group, bytes.len());
             message.extend_from_slice(&bytes);
-            prop_assert_eq!(Data::decode(&message), Ok(Some(Data { request, group, bytes: &bytes })));
+            prop_assert_eq!(Data::decode(&message), Ok(Some(Data { request, first: group, bytes: &bytes })));
         }
 
         #[test]

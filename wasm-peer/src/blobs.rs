@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use js_sys::Uint8Array;
 use litemap::LiteMap;
-use tabswarm_core::{id::BlobHandle, units::ByteRange};
+use tabswarm_core::{id::BlobHandle, units::ByteRange, wire::MAX_DATA_LEN};
 
 /// Most bytes that are allocated because of a length somebody claims; beyond it a blob grows with what comes.
 const MAX_CLAIMED: u32 = 16 << 20;
@@ -12,12 +12,17 @@ const MAX_CLAIMED: u32 = 16 << 20;
 const FIRST_ROOM: u32 = 256 << 10;
 
 /// See the module documentation.
-#[derive(Default)]
 pub(crate) struct Blobs {
     blobs: LiteMap<BlobHandle, Uint8Array>,
+    /// Where messages are put together: what is sent is copied by the browser at once.
+    message: Uint8Array,
 }
 
 impl Blobs {
+    pub(crate) fn new() -> Self {
+        Self { blobs: LiteMap::new(), message: Uint8Array::new_with_length(MAX_DATA_LEN as u32) }
+    }
+
     /// Makes room for a blob.
     pub(crate) fn open(&mut self, blob: BlobHandle, len: Option<u64>) {
         let claimed = len.map_or(FIRST_ROOM, |len| u32::try_from(len).unwrap_or(MAX_CLAIMED));
@@ -51,7 +56,7 @@ impl Blobs {
         Some(bytes.subarray(0, len))
     }
 
-    /// `header` and then `range` of the blob, as one message.
+    /// `header` and then `range` of the blob, as one message: valid until the next.
     pub(crate) fn message(&self, header: &[u8], blob: BlobHandle, range: ByteRange) -> Option<Uint8Array> {
         let bytes = self.blobs.get(&blob)?;
         let (start, end) = (u32::try_from(range.start()).ok()?, u32::try_from(range.end()).ok()?);
@@ -59,10 +64,13 @@ impl Blobs {
             return None;
         }
         let header_len = header.len() as u32;
-        let message = Uint8Array::new_with_length(header_len + (end - start));
-        message.subarray(0, header_len).copy_from(header);
-        message.set(&bytes.subarray(start, end), header_len);
-        Some(message)
+        let len = header_len + (end - start);
+        if len > self.message.length() {
+            return None;
+        }
+        self.message.subarray(0, header_len).copy_from(header);
+        self.message.set(&bytes.subarray(start, end), header_len);
+        Some(self.message.subarray(0, len))
     }
 
     /// Forgets a blob.
@@ -91,7 +99,7 @@ mod tests {
 
     #[test]
     fn kept_parts_come_back_in_place() {
-        let mut blobs = Blobs::default();
+        let mut blobs = Blobs::new();
         let source = pattern(100);
         blobs.open(BLOB, Some(100));
         blobs.keep(BLOB, 60, &source, 60..100);
@@ -101,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_blob_of_unknown_length_grows() {
-        let mut blobs = Blobs::default();
+        let mut blobs = Blobs::new();
         let source = pattern(64 << 10);
         blobs.open(BLOB, None);
         for part in 0..40 {
@@ -113,14 +121,14 @@ mod tests {
 
     #[test]
     fn a_claimed_length_allocates_no_more_than_its_limit() {
-        let mut blobs = Blobs::default();
+        let mut blobs = Blobs::new();
         blobs.open(BLOB, Some(u64::MAX));
         assert_eq!(blobs.blobs[&BLOB].length(), MAX_CLAIMED);
     }
 
     #[test]
     fn a_message_is_its_header_and_the_range() {
-        let mut blobs = Blobs::default();
+        let mut blobs = Blobs::new();
         blobs.open(BLOB, Some(10));
         blobs.keep(BLOB, 0, &pattern(10), 0..10);
         let range = ByteRange::new(2, 5).expect("not empty");
@@ -128,11 +136,12 @@ mod tests {
         assert_eq!(message[..2], [1, 2]);
         assert_eq!(message[2..], pattern(10).to_vec()[2..5]);
         assert!(blobs.message(&[], BLOB, ByteRange::new(9, 11).expect("not empty")).is_none());
+        assert_eq!(blobs.message(&[3], BLOB, range).expect("inside the blob").to_vec()[1..], message[2..]);
     }
 
     #[test]
     fn what_is_read_fills_only_a_blob_that_is_wanted() {
-        let mut blobs = Blobs::default();
+        let mut blobs = Blobs::new();
         blobs.open(BLOB, Some(0));
         assert!(blobs.fill(BLOB, &pattern(9)));
         assert_eq!(blobs.view(BLOB, 9).map(|view| view.to_vec()), Some(pattern(9).to_vec()));
@@ -143,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_dropped_blob_is_gone() {
-        let mut blobs = Blobs::default();
+        let mut blobs = Blobs::new();
         blobs.open(BLOB, Some(4));
         blobs.drop_blob(BLOB);
         blobs.keep(BLOB, 0, &pattern(4), 0..4);

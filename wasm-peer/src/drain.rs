@@ -61,7 +61,7 @@ impl Driver {
             | Output::SetRemote { .. }
             | Output::AddCandidate { .. }
             | Output::SendControl { .. }
-            | Output::SendGroup { .. }
+            | Output::SendGroups { .. }
             | Output::CloseLink { .. } => self.link_up(output),
             Output::Open { blob, len } => self.blobs.open(blob, len),
             Output::Keep { blob, offset, source } => {
@@ -131,7 +131,7 @@ impl Driver {
                 let sent = self.links.get(link).map(|link| link.send_control(&payload));
                 self.check_sent(link, sent);
             }
-            Output::SendGroup { link, header, blob, range } => {
+            Output::SendGroups { link, header, blob, range } => {
                 let Some(message) = self.blobs.message(&header, blob, range) else { return };
                 let sent = self.links.get(link).map(|link| link.send_bulk(&message));
                 if !self.written.contains(&link) {
@@ -226,10 +226,10 @@ impl Driver {
 
     fn show(&mut self, event: Event) {
         match event {
-            Event::GroupVerified { fetch, peer: Some(peer), bytes } => {
+            Event::GroupsVerified { fetch, peer: Some(peer), bytes } => {
                 self.hooks.peer_chunk(number(fetch), bytes, &self.name(peer));
             }
-            Event::GroupSent { peer, bytes } => self.hooks.uploaded(bytes, &self.name(peer)),
+            Event::GroupsSent { peer, bytes } => self.hooks.uploaded(bytes, &self.name(peer)),
             Event::PeerConnected { link, peer } => {
                 self.names.insert(peer, JsValue::from(peer.to_string()));
                 self.hooks.peer_connected(link.value() as f64, &peer.to_string());

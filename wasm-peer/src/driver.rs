@@ -23,7 +23,7 @@ use crate::{
     hooks::{Callbacks, Hooks, Kind},
     links::Links,
     origin::Origins,
-    scratch::{SCRATCH_LEN, Scratch},
+    scratch::{PART_LEN, Scratch},
     service::Service,
     timers::Timer,
 };
@@ -73,7 +73,7 @@ impl Driver {
         Self {
             node: Node::new(config, clock.now()),
             hooks,
-            blobs: Blobs::default(),
+            blobs: Blobs::new(),
             links: Links::new(callbacks.clone(), ice_servers),
             origins: Origins::new(callbacks.clone()),
             service: Service::new(callbacks.clone(), url),
@@ -131,8 +131,8 @@ impl Driver {
         if !self.blobs.fill(blob, &bytes) {
             return;
         }
-        for from in (start..end).step_by(SCRATCH_LEN) {
-            let part = bytes.subarray(from, end.min(from + SCRATCH_LEN as u32));
+        for from in (start..end).step_by(PART_LEN) {
+            let part = bytes.subarray(from, end.min(from + PART_LEN as u32));
             self.lend(&part, |node, lent, now| node.handle_blob(blob, Some(lent), now));
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     hooks::Kind,
     link::Stage,
     origin::{Purpose, Read, read_chunk},
-    scratch::SCRATCH_LEN,
+    scratch::PART_LEN,
 };
 
 impl Driver {
@@ -184,7 +184,7 @@ impl Driver {
         }
         let mut start = 0;
         while start < bytes.length() && self.origins.purpose(id).is_some() {
-            let end = bytes.length().min(start + SCRATCH_LEN as u32);
+            let end = bytes.length().min(start + PART_LEN as u32);
             self.lend(&bytes.subarray(start, end), |node, lent, now| node.handle_origin_bytes(id, lent, now));
             start = end;
         }

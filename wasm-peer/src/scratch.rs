@@ -1,10 +1,15 @@
 //! The fixed buffer that JS bytes pass through on their way to the node: module memory does not grow with segments.
 
 use js_sys::Uint8Array;
-use tabswarm_core::wire::MAX_MESSAGE_LEN;
+use tabswarm_core::{
+    content::GROUP_LEN,
+    wire::{MAX_DATA_LEN, MAX_RUN},
+};
 
-/// Bytes that are lent to the node at once.
-pub(crate) const SCRATCH_LEN: usize = MAX_MESSAGE_LEN;
+/// Most bytes that are lent to the node at once: the longest message.
+const SCRATCH_LEN: usize = MAX_DATA_LEN;
+/// Of longer bytes so many are lent at a time: whole groups.
+pub(crate) const PART_LEN: usize = MAX_RUN * GROUP_LEN as usize;
 
 /// See the module documentation.
 pub(crate) struct Scratch(Box<[u8]>);

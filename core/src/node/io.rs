@@ -258,8 +258,8 @@ pub enum Output {
         /// The message.
         payload: Vec<u8>,
     },
-    /// Sends `header` and then `range` of the blob as one message on the bulk channel.
-    SendGroup {
+    /// Sends `header` and then `range` of the blob, one group or a few, as one message on the bulk channel.
+    SendGroups {
         /// The connection.
         link: LinkId,
         /// What goes before the bytes.
@@ -412,20 +412,20 @@ pub enum Event {
         /// Who was at the other end.
         peer: PeerId,
     },
-    /// A group was checked and kept.
-    GroupVerified {
-        /// The fetch it is for.
+    /// Groups were checked and kept.
+    GroupsVerified {
+        /// The fetch they are for.
         fetch: FetchId,
-        /// The peer that sent it; `None`: the origin.
+        /// The peer that sent them; `None`: the origin.
         peer: Option<PeerId>,
-        /// Its length.
+        /// Their length.
         bytes: u32,
     },
-    /// A group was given to a peer.
-    GroupSent {
+    /// Groups were given to a peer.
+    GroupsSent {
         /// The peer.
         peer: PeerId,
-        /// Its length.
+        /// Their length.
         bytes: u32,
     },
     /// An older manifest came in the place of a newer one and was refused; told once a stream. A cache may lag, or somebody

@@ -1,21 +1,18 @@
 //! What peers say on their links.
 
-use super::{
-    Node,
-    disk::Reader,
-    io::{Event, Output},
-};
+use std::ops::Range;
+
+use super::{Node, disk::Reader, io::Event};
 use crate::{
     bounded::BoundedVec,
-    content::{GROUP_LEN, GroupList},
+    content::GroupList,
     guard::Violation,
-    id::{ContentId, LinkId},
+    id::{ContentId, FetchId, LinkId, RequestId},
     swarm::Answer,
     time::Timestamp,
     units::GroupIndex,
     wire::{
-        DATA_HEADER_MAX, Data, Have, LinkMessage, ListPart, MAX_LIST_PART, MAX_MESSAGE_LEN, RejectReason,
-        frames,
+        Data, Have, LinkMessage, ListPart, MAX_DATA_LEN, MAX_LIST_PART, MAX_MESSAGE_LEN, RejectReason, frames,
     },
 };
 
@@ -166,7 +163,7 @@ impl Node {
             self.violation(link, Violation::BadHello, now);
             return;
         }
-        if message.len() > DATA_HEADER_MAX + GROUP_LEN as usize {
+        if message.len() > MAX_DATA_LEN {
             self.violation(link, Violation::Malformed, now);
             return;
         }
@@ -179,54 +176,83 @@ impl Node {
         }
     }
 
+    /// Takes the groups of a message one by one: what is wrong with one is its sender's fault, and the ones before it stay.
     fn handle_data(&mut self, link: LinkId, data: Data<'_>, message_len: usize, now: Timestamp) {
         self.stir();
-        let Some(state) = self.links.get_mut(&link) else { return };
+        let Some(peer) = self.links.get(&link).map(|state| state.peer) else { return };
+        let mut source = message_len - data.bytes.len();
+        let (mut taken, mut violation) = (None, None);
+        for (group, bytes) in data.groups() {
+            let end = source + bytes.len();
+            match self.take_group(link, data.request, group, bytes, source..end, now) {
+                Ok(Some(fetch)) => {
+                    taken = Some((fetch, taken.map_or(0, |(_, len)| len) + bytes.len() as u32))
+                }
+                Ok(None) => {}
+                Err(wrong) => {
+                    violation = Some(wrong);
+                    break;
+                }
+            }
+            source = end;
+        }
+        if let Some((fetch, bytes)) = taken {
+            self.event(Event::GroupsVerified { fetch, peer: Some(peer), bytes });
+        }
+        if let Some(violation) = violation {
+            self.violation(link, violation, now);
+        }
+    }
+
+    /// Checks and keeps one group, which is at `source` in what was lent; the fetch that waits for it.
+    fn take_group(
+        &mut self,
+        link: LinkId,
+        request: RequestId,
+        group: GroupIndex,
+        bytes: &[u8],
+        source: Range<usize>,
+        now: Timestamp,
+    ) -> Result<Option<FetchId>, Violation> {
+        let Some(state) = self.links.get_mut(&link) else { return Ok(None) };
         let peer = state.peer;
-        let len = data.bytes.len() as u64;
-        let content = match state.asking.answered(data.request, data.group, len, now) {
+        let len = bytes.len() as u64;
+        let content = match state.asking.answered(request, group, len, now) {
             Answer::Wanted(content) => content,
             Answer::Cancelled => {
                 self.stats.duplicate_groups += 1;
-                return;
+                return Ok(None);
             }
-            Answer::Unsolicited => {
-                self.violation(link, Violation::Unsolicited, now);
-                return;
-            }
+            Answer::Unsolicited => return Err(Violation::Unsolicited),
         };
         let Some(segment) = self.segment_of(&content) else {
             self.stats.duplicate_groups += 1;
-            return;
+            return Ok(None);
         };
-        let Some(stored) = self.store.get_mut(&content) else { return };
-        if stored.held.contains(data.group) {
+        let Some(stored) = self.store.get_mut(&content) else { return Ok(None) };
+        if stored.held.contains(group) {
             self.stats.duplicate_groups += 1;
-            return;
+            return Ok(None);
         }
-        if !stored.list.check(data.group, data.bytes) {
+        if !stored.list.check(group, bytes) {
             self.stats.bad_groups += 1;
-            self.violation(link, Violation::BadGroup, now);
-            return;
+            return Err(Violation::BadGroup);
         }
-        stored.held.insert(data.group);
+        stored.held.insert(group);
         let (blob, stream) = (stored.blob, stored.stream);
-        let offset = stored.list.len().group_bytes(data.group).map_or(0, |range| range.start());
-        let source = message_len - data.bytes.len()..message_len;
-        self.output(Output::Keep { blob, offset, source });
+        let offset = stored.list.len().group_bytes(group).map_or(0, |range| range.start());
+        self.keep(blob, offset, source);
         self.stats.verified_groups += 1;
         self.stats.peer_bytes += len;
+        self.announce_group(stream, content, group, now);
         let mut waiter = None;
         if let Some(fetch) = self.fetches.get_mut(&segment) {
             fetch.progress = now;
             fetch.credit_peer(peer, len);
             waiter = fetch.first_waiter();
         }
-        if let Some(fetch) = waiter {
-            self.event(Event::GroupVerified { fetch, peer: Some(peer), bytes: len as u32 });
-        }
-        self.settle_hedge(segment, data.group, link);
-        self.announce_group(stream, content, data.group, now);
+        self.settle_hedge(segment, group, link);
+        Ok(waiter)
     }
 }
 

@@ -31,7 +31,7 @@ mod service;
 mod uploads;
 mod worth;
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, ops::Range, time::Duration};
 
 use self::{
     announce::Announcements, disk::DiskState, fetch::Fetch, links::Link, origins::OriginUse, pace::Pace,
@@ -350,6 +350,18 @@ impl Node {
 
     fn new_blob(&mut self) -> BlobHandle {
         BlobHandle::new(self.next_handle())
+    }
+
+    /// Keeps a part of what was lent; with the part before, if they go together.
+    fn keep(&mut self, blob: BlobHandle, offset: u64, source: Range<usize>) {
+        match self.outputs.back_mut() {
+            Some(Output::Keep { blob: last, offset: start, source: before })
+                if *last == blob && before.end == source.start && *start + before.len() as u64 == offset =>
+            {
+                before.end = source.end;
+            }
+            _ => self.output(Output::Keep { blob, offset, source }),
+        }
     }
 
     fn output(&mut self, output: Output) {

@@ -290,7 +290,7 @@ impl Node {
         self.stats.verified_groups += 1;
         fetch.progress = now;
         if let Some(waiter) = fetch.first_waiter() {
-            self.event(Event::GroupVerified { fetch: waiter, peer: None, bytes });
+            self.event(Event::GroupsVerified { fetch: waiter, peer: None, bytes });
         }
         self.announce_group(fetch.stream, content, group, now);
         true

@@ -9,11 +9,11 @@ use super::{
 use crate::{
     content::GROUP_LEN,
     guard::TokenBucket,
-    id::{ContentId, LinkId},
-    swarm::{Candidate, Choker, Rounds, Turn, Uplink, Upload, has_time, share},
+    id::{BlobHandle, LinkId},
+    swarm::{Candidate, Choker, Rounds, Run, Turn, Uplink, Upload, has_time, share},
     time::Timestamp,
-    units::BytesPerSec,
-    wire::{LinkMessage, RejectReason, Request, data_header},
+    units::{ByteRange, BytesPerSec},
+    wire::{LinkMessage, MAX_RUN, RejectReason, Request, data_header},
 };
 
 /// Least bytes in flight on all links together, where the uplink is not known: it is shared by few at a time, so that what is
@@ -277,6 +277,8 @@ impl Node {
             Some(rounds) if rounds.due() <= now => self.start_round(now),
             Some(_) => {}
         }
+        // A limit is kept group by group.
+        let most = if self.uploads.allowance.is_some() { 1 } else { MAX_RUN };
         let mut room = self.uploads.in_flight().saturating_sub(self.in_flight(now));
         let mut idle = 0;
         while room > 0 && idle < self.links.len() {
@@ -286,25 +288,25 @@ impl Node {
             if self.uploads.allowance.is_some_and(|allowance| now < allowance.ready_at(GROUP_LEN, now)) {
                 return;
             }
-            let upload = self.links.get_mut(&link).and_then(|state| state.giving.next_upload(now));
-            idle = if upload.is_some() { 0 } else { idle + 1 };
-            if let Some(upload) = upload {
-                room = room.saturating_sub(GROUP);
-                self.send_group(link, upload, now);
+            let run = self.links.get_mut(&link).and_then(|state| state.giving.next_run(most, now));
+            idle = if run.is_some() { 0 } else { idle + 1 };
+            if let Some(run) = run {
+                room = room.saturating_sub(GROUP * u64::from(run.groups.len()));
+                self.send_run(link, run, now);
             }
         }
     }
 
-    fn send_group(&mut self, link: LinkId, upload: Upload, now: Timestamp) {
-        let Some((blob, range)) = self.held_group(&upload.content, upload.group) else {
-            let payload = LinkMessage::Reject(upload.request, RejectReason::NotHeld).to_bytes();
+    fn send_run(&mut self, link: LinkId, run: Run, now: Timestamp) {
+        let Some((blob, range)) = self.held_groups(&run) else {
+            let payload = LinkMessage::Reject(run.request, RejectReason::NotHeld).to_bytes();
             if let Some(state) = self.links.get_mut(&link) {
-                state.giving.drop_uploads(upload.request);
+                state.giving.drop_uploads(run.request);
             }
             self.output(Output::SendControl { link, payload });
             return;
         };
-        let header = data_header(upload.request, upload.group, range.len() as usize);
+        let header = data_header(run.request, run.groups.start(), range.len() as usize);
         let Some(state) = self.links.get_mut(&link) else { return };
         state.giving.sent(range.len(), now);
         if let Some(allowance) = &mut self.uploads.allowance {
@@ -312,16 +314,13 @@ impl Node {
         }
         let peer = state.peer;
         self.stats.upload_bytes += range.len();
-        self.output(Output::SendGroup { link, header, blob, range });
-        self.event(Event::GroupSent { peer, bytes: range.len() as u32 });
+        self.output(Output::SendGroups { link, header, blob, range });
+        self.event(Event::GroupsSent { peer, bytes: range.len() as u32 });
     }
 
-    fn held_group(
-        &self,
-        content: &ContentId,
-        group: crate::units::GroupIndex,
-    ) -> Option<(crate::id::BlobHandle, crate::units::ByteRange)> {
-        let stored = self.store.get(content).filter(|stored| stored.held.contains(group))?;
-        Some((stored.blob, stored.list.len().group_bytes(group)?))
+    fn held_groups(&self, run: &Run) -> Option<(BlobHandle, ByteRange)> {
+        let stored = self.store.get(&run.content)?;
+        let is_held = run.groups.iter().all(|group| stored.held.contains(group));
+        Some((stored.blob, stored.list.len().range_bytes(run.groups).filter(|_| is_held)?))
     }
 }

@@ -2,11 +2,13 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{choke::Turn, rate::Rate};
+use super::{choke::Turn, rate::Rate, uplink::Uplink};
 use crate::{
+    content::GROUP_LEN,
     id::{ContentId, RequestId},
     time::Timestamp,
-    units::GroupIndex,
+    units::{GroupIndex, GroupRange},
+    wire::MAX_RUN,
 };
 
 /// Most groups that wait to be sent to one peer.
@@ -15,6 +17,8 @@ const MAX_QUEUED_UPLOADS: usize = 256;
 const STUCK: Duration = Duration::from_millis(500);
 /// When a bulk channel holds no more than this, its driver says so: a group is then about to be out. Bytes.
 pub const BULK_LOW: u64 = 16 * 1024;
+/// A message of several groups is out within this time: what comes behind it, on either channel, waits so long.
+const MESSAGE: Duration = Duration::from_millis(20);
 /// Who asked for something within this time wants more.
 const WANTS: Duration = Duration::from_secs(10);
 
@@ -26,6 +30,14 @@ pub(crate) struct Upload {
     pub(crate) group: GroupIndex,
 }
 
+/// Neighbouring groups of one request, which go in one message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Run {
+    pub(crate) request: RequestId,
+    pub(crate) content: ContentId,
+    pub(crate) groups: GroupRange,
+}
+
 /// What is given to one peer.
 #[derive(Clone, Debug)]
 pub(crate) struct Giving {
@@ -33,6 +45,8 @@ pub(crate) struct Giving {
     /// Where the peer stands with this side's uplink.
     pub(crate) turn: Turn,
     rate: Rate,
+    /// What the way to the peer carries.
+    way: Uplink,
     /// When the peer asked for something last.
     wanted: Option<Timestamp>,
     uploads: VecDeque<Upload>,
@@ -48,6 +62,7 @@ impl Giving {
             bytes_out: 0,
             turn: Turn::None,
             rate: Rate::new(now),
+            way: Uplink::default(),
             wanted: None,
             uploads: VecDeque::new(),
             in_flight: 0,
@@ -84,14 +99,31 @@ impl Giving {
         requests
     }
 
-    /// The next group to send, while the bulk channel has room.
-    pub(crate) fn next_upload(&mut self, now: Timestamp) -> Option<Upload> {
+    /// The next groups to send, `most` at most, while the bulk channel has room.
+    pub(crate) fn next_run(&mut self, most: usize, now: Timestamp) -> Option<Run> {
         let tenth_second = self.rate.at(now).value() / 10;
         // More than the mark, never just the mark: the channel tells only when it falls to it from above.
         if self.in_flight > BULK_LOW.max(tenth_second) {
             return None;
         }
-        self.uploads.pop_front()
+        let first = self.uploads.pop_front()?;
+        let most = most.min(self.message_groups());
+        let mut end = first.group.value() + 1;
+        for _ in 1..most {
+            let next = Upload { group: GroupIndex::new(end), ..first };
+            if self.uploads.pop_front_if(|upload| *upload == next).is_none() {
+                break;
+            }
+            end += 1;
+        }
+        let groups = GroupRange::new(first.group, GroupIndex::new(end))?;
+        Some(Run { request: first.request, content: first.content, groups })
+    }
+
+    /// Groups that may go in one message: the way to the peer is known to carry them quickly.
+    fn message_groups(&self) -> usize {
+        let bytes = self.way.capacity().map_or(0, |way| way.value() * MESSAGE.as_millis() as u64 / 1000);
+        ((bytes / u64::from(GROUP_LEN)) as usize).clamp(1, MAX_RUN)
     }
 
     /// Groups that wait to be sent.
@@ -122,6 +154,7 @@ impl Giving {
             self.drained = now;
         }
         self.in_flight = bytes;
+        self.way.drained(left, self.is_full(), now);
         left
     }
 
@@ -150,9 +183,61 @@ mod tests {
         let (mut giving, upload) = (Giving::new(NOW), upload());
         assert_eq!(giving.queue_uploads([upload, upload].into_iter()), 2);
         giving.set_in_flight(BULK_LOW + 1, NOW);
-        assert_eq!(giving.next_upload(NOW), None);
+        assert_eq!(giving.next_run(MAX_RUN, NOW), None);
         giving.set_in_flight(BULK_LOW, NOW);
-        assert_eq!(giving.next_upload(NOW), Some(upload));
+        assert_eq!(
+            giving.next_run(MAX_RUN, NOW).map(|run| run.groups),
+            GroupRange::new(GroupIndex::new(0), GroupIndex::new(1))
+        );
+    }
+
+    /// The groups of the messages that these uploads make on a way that carries so much.
+    fn messages(bytes_per_second: u64, uploads: &[Upload], most: usize) -> Vec<(u32, u32)> {
+        let mut giving = Giving::new(NOW);
+        let mut now = NOW;
+        for _ in 0..20 {
+            giving.sent(bytes_per_second, now);
+            giving.set_in_flight(bytes_per_second, now);
+            now = now + Duration::from_secs(1);
+            giving.set_in_flight(0, now);
+        }
+        giving.queue_uploads(uploads.iter().copied());
+        let runs = std::iter::from_fn(|| giving.next_run(most, now));
+        runs.map(|run| (run.groups.start().value(), run.groups.len())).collect()
+    }
+
+    fn uploads(groups: &[u32]) -> Vec<Upload> {
+        groups.iter().map(|group| Upload { group: GroupIndex::new(*group), ..upload() }).collect()
+    }
+
+    #[test]
+    fn a_message_takes_as_many_groups_as_are_out_in_20_ms() {
+        let ten = uploads(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(messages(20_000_000, &ten, MAX_RUN), [(0, 4), (4, 4), (8, 2)]);
+        assert_eq!(messages(2_000_000, &ten[..5], MAX_RUN), [(0, 2), (2, 2), (4, 1)]);
+        assert_eq!(messages(1_000_000, &ten[..2], MAX_RUN), [(0, 1), (1, 1)]);
+        assert_eq!(messages(20_000_000, &ten[..2], 1), [(0, 1), (1, 1)]);
+    }
+
+    #[test]
+    fn only_neighbouring_groups_of_one_request_share_a_message() {
+        assert_eq!(
+            messages(20_000_000, &uploads(&[3, 4, 6, 5, 7]), MAX_RUN),
+            [(3, 2), (6, 1), (5, 1), (7, 1)]
+        );
+        let mut two = uploads(&[0, 1]);
+        two[1].request = RequestId::new(1);
+        assert_eq!(messages(20_000_000, &two, MAX_RUN), [(0, 1), (1, 1)]);
+        let mut two = uploads(&[0, 1]);
+        two[1].content = ContentId::from_bytes([8; 32]);
+        assert_eq!(messages(20_000_000, &two, MAX_RUN), [(0, 1), (1, 1)]);
+    }
+
+    #[test]
+    fn a_way_that_is_not_known_gets_a_group_a_message() {
+        let mut giving = Giving::new(NOW);
+        giving.queue_uploads(uploads(&[0, 1]).into_iter());
+        assert_eq!(giving.next_run(MAX_RUN, NOW).map(|run| run.groups.len()), Some(1));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(crate) use bep3::Rounds;
 pub(crate) use choke::{Candidate, Choker, Turn, has_time, share};
 pub(crate) use claims::{Claim, Claims};
 pub use giving::BULK_LOW;
-pub(crate) use giving::{Giving, Upload};
+pub(crate) use giving::{Giving, Run, Upload};
 pub(crate) use partners::{Moved, Traffic, is_poor};
 pub(crate) use rate::Rate;
 pub(crate) use uplink::Uplink;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     bounded::BoundedVec,
-    content::{ChainingValue, SegmentLen},
+    content::{ChainingValue, GROUP_LEN, SegmentLen},
     id::{ContentId, RequestId, StreamId},
     identity::LinkHello,
     units::{GroupIndex, GroupRange},
@@ -22,8 +22,12 @@ pub const MAX_HAVE_ENTRIES: usize = 256;
 pub const MAX_RANGES: usize = 64;
 /// Most chaining values in one [`ListPart`]: 32 KiB.
 pub const MAX_LIST_PART: usize = 1024;
-/// Upper bound of the bytes a [`Data`] frame has before its group.
+/// Upper bound of the bytes a [`Data`] frame has before its groups.
 pub const DATA_HEADER_MAX: usize = 64;
+/// Most groups in one [`Data`] frame.
+pub const MAX_RUN: usize = 4;
+/// Longest transport message that is accepted on a bulk channel.
+pub const MAX_DATA_LEN: usize = DATA_HEADER_MAX + MAX_RUN * GROUP_LEN as usize;
 
 const HELLO: u16 = 1;
 const BYE: u16 = 2;
@@ -149,28 +153,28 @@ pub struct ListPart {
     pub values: BoundedVec<ChainingValue, MAX_LIST_PART>,
 }
 
-/// One group of a segment, on the bulk channel.
+/// Consecutive groups of a segment, on the bulk channel: at least one, at most [`MAX_RUN`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Data<'a> {
     /// The request this answers.
     pub request: RequestId,
-    /// The group.
-    pub group: GroupIndex,
-    /// Its bytes.
+    /// The first group.
+    pub first: GroupIndex,
+    /// Their bytes.
     pub bytes: &'a [u8],
 }
 
 #[derive(Deserialize, Serialize)]
 struct DataHeader {
     request: RequestId,
-    group: GroupIndex,
+    first: GroupIndex,
 }
 
-/// Writes the bytes that go before a group of `group_len` bytes in its bulk message.
-pub fn data_header(request: RequestId, group: GroupIndex, group_len: usize) -> Vec<u8> {
+/// Writes the bytes that go before groups of `len` bytes together in their bulk message.
+pub fn data_header(request: RequestId, first: GroupIndex, len: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(DATA_HEADER_MAX);
-    write_frame(&mut out, DATA, &DataHeader { request, group });
-    let body_len = u32::try_from(out.len() - FRAME_HEADER_LEN + group_len).expect("a group is 16 KiB");
+    write_frame(&mut out, DATA, &DataHeader { request, first });
+    let body_len = u32::try_from(out.len() - FRAME_HEADER_LEN + len).expect("a run is at most 64 KiB");
     out[2..FRAME_HEADER_LEN].copy_from_slice(&body_len.to_le_bytes());
     out
 }
@@ -179,7 +183,8 @@ impl<'a> Data<'a> {
     /// Reads a bulk message: exactly one data frame.
     ///
     /// # Errors
-    /// [`WireError`] if it is anything else; `Ok(None)` for a frame of an unknown type, which is skipped.
+    /// [`WireError`] if it is anything else, or has no groups or too many; `Ok(None)` for a frame of an unknown type, which is
+    /// skipped.
     pub fn decode(message: &'a [u8]) -> Result<Option<Self>, WireError> {
         let frame = frames(message).next().ok_or(WireError::Truncated)??;
         if frame.kind != DATA {
@@ -189,9 +194,19 @@ impl<'a> Data<'a> {
         if FRAME_HEADER_LEN + frame.body.len() != message.len() {
             return Err(WireError::Malformed { kind: DATA });
         }
-        let (DataHeader { request, group }, bytes) =
+        let (DataHeader { request, first }, bytes) =
             postcard::take_from_bytes(frame.body).map_err(|_| WireError::Malformed { kind: DATA })?;
-        Ok(Some(Self { request, group, bytes }))
+        if bytes.is_empty() || bytes.len() > MAX_RUN * GROUP_LEN as usize {
+            return Err(WireError::Malformed { kind: DATA });
+        }
+        Ok(Some(Self { request, first, bytes }))
+    }
+
+    /// The groups, each with its bytes: all but the last are whole.
+    pub fn groups(&self) -> impl Iterator<Item = (GroupIndex, &'a [u8])> {
+        let first = self.first.value();
+        let groups = self.bytes.chunks(GROUP_LEN as usize).zip(0..);
+        groups.map(move |(bytes, place)| (GroupIndex::new(first.saturating_add(place)), bytes))
     }
 }
 

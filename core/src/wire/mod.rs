@@ -12,8 +12,8 @@ use crate::identity::VersionRange;
 
 pub use frame::{FRAME_HEADER_LEN, Frame, Frames, MAX_MESSAGE_LEN, frames};
 pub use link::{
-    ByeReason, DATA_HEADER_MAX, Data, Have, HaveEntry, Held, LinkMessage, ListPart, MAX_HAVE_ENTRIES,
-    MAX_LIST_PART, MAX_RANGES, RejectReason, Request, data_header,
+    ByeReason, DATA_HEADER_MAX, Data, Have, HaveEntry, Held, LinkMessage, ListPart, MAX_DATA_LEN,
+    MAX_HAVE_ENTRIES, MAX_LIST_PART, MAX_RANGES, MAX_RUN, RejectReason, Request, data_header,
 };
 pub use service::{
     AttestFailure, AttestRequest, Attested, ClientHello, ClientMessage, FEATURE_NEAR, GoawayReason,

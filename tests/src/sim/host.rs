@@ -188,7 +188,7 @@ impl World {
         loop {
             let mut sent = BTreeSet::new();
             while let Some(output) = self.hosts.get_mut(&id).and_then(|host| host.node.poll_output()) {
-                if let Output::SendGroup { link, .. } = &output {
+                if let Output::SendGroups { link, .. } = &output {
                     sent.insert(*link);
                 }
                 self.carry_out(id, output, lent);
@@ -248,7 +248,7 @@ impl World {
                 self.note_asked(id, &payload);
                 self.send(id, link, Channel::Control, Message::plain(payload));
             }
-            Output::SendGroup { link, header, blob, range } => {
+            Output::SendGroups { link, header, blob, range } => {
                 let library = &self.catalog.library;
                 let blob = self.hosts.get(&id).and_then(|host| host.blobs.get(&blob));
                 let body = blob.and_then(|blob| blob.read(range.start()..range.end(), library));
@@ -318,7 +318,7 @@ impl World {
                     times.hear(now);
                 }
                 let of_groups =
-                    matches!(event, NodeEvent::GroupSent { .. } | NodeEvent::GroupVerified { .. });
+                    matches!(event, NodeEvent::GroupsSent { .. } | NodeEvent::GroupsVerified { .. });
                 if !of_groups {
                     self.trace(&format!("{event:?}"));
                     self.host(id).log.events.push((now, event));

@@ -46,7 +46,7 @@ impl Tamper {
             Self::Drip(_) | Self::Mute | Self::Silent | Self::Trail => {}
             Self::Truncate => group.truncate(data.bytes.len() - 1),
         }
-        let mut changed = data_header(data.request, data.group, group.len());
+        let mut changed = data_header(data.request, data.first, group.len());
         changed.extend_from_slice(&group);
         if self == Self::Trail {
             changed.extend_from_slice(&[0; 5]);

@@ -22,7 +22,7 @@ fn did(node: &mut Node) -> Did {
     let mut did = Did::default();
     while let Some(output) = node.poll_output() {
         match output {
-            Output::SendGroup { .. } => did.sent += 1,
+            Output::SendGroups { .. } => did.sent += 1,
             Output::SendControl { link, payload } => {
                 let frame = frames(&payload).next().unwrap().unwrap();
                 match LinkMessage::decode(&frame).unwrap() {

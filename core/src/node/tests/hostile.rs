@@ -8,7 +8,8 @@ use crate::{
     id::RequestId,
     units::{GroupIndex, GroupRange},
     wire::{
-        ByeReason, Data, Held, LinkMessage, ListPart, MAX_MESSAGE_LEN, RejectReason, Request, data_header,
+        ByeReason, Data, Held, LinkMessage, ListPart, MAX_DATA_LEN, MAX_MESSAGE_LEN, RejectReason, Request,
+        data_header,
     },
 };
 
@@ -40,7 +41,7 @@ fn an_oversized_message_closes_the_link() {
     let ping = LinkMessage::Ping(1).to_bytes();
     let pings = |bytes: usize| ping.repeat(bytes / ping.len() + 1);
     assert_banned(Violation::Malformed, |lab| lab.say(1, 0, &pings(MAX_MESSAGE_LEN)));
-    assert_banned(Violation::Malformed, |lab| lab.send_bulk(1, 0, &[0; GROUP_LEN as usize + 65]));
+    assert_banned(Violation::Malformed, |lab| lab.send_bulk(1, 0, &[0; MAX_DATA_LEN + 1]));
 }
 
 #[test]
@@ -195,7 +196,7 @@ fn with_group(message: &mut Vec<u8>, change: impl FnOnce(&mut Vec<u8>)) {
     let data = Data::decode(message).unwrap().unwrap();
     let mut group = data.bytes.to_vec();
     change(&mut group);
-    let header = data_header(data.request, data.group, group.len());
+    let header = data_header(data.request, data.first, group.len());
     *message = [header, group].concat();
 }
 

@@ -141,7 +141,7 @@ pub(super) struct Tab {
     pub(super) said: Vec<(LinkId, LinkMessage)>,
     /// Other outputs, in order.
     pub(super) outputs: Vec<Output>,
-    blobs: BTreeMap<BlobHandle, Vec<u8>>,
+    pub(super) blobs: BTreeMap<BlobHandle, Vec<u8>>,
     connected: bool,
 }
 
@@ -270,13 +270,13 @@ impl Lab {
                     self.queue.push_back((tab, output));
                 }
                 // What is read later has to be read now: the blob may change.
-                Output::SendGroup { link, header, blob, range } => {
+                Output::SendGroups { link, header, blob, range } => {
                     let bytes = &blobs[&blob][range.start() as usize..range.end() as usize];
                     let mut payload = [header, bytes.to_vec()].concat();
                     if let Some(tamper) = &mut self.tamper {
                         tamper(tab, &mut payload);
                     }
-                    self.queue.push_back((tab, Output::SendGroup { link, header: payload, blob, range }));
+                    self.queue.push_back((tab, Output::SendGroups { link, header: payload, blob, range }));
                 }
                 Output::Deliver { fetch, blob, len, status, delivery, .. } => {
                     let bytes = blobs[&blob][..len as usize].to_vec();
@@ -505,7 +505,7 @@ impl Lab {
                 }
                 self.carry(tab, link, Channel::Control, &payload);
             }
-            Output::SendGroup { link, header: payload, .. } => {
+            Output::SendGroups { link, header: payload, .. } => {
                 self.carry(tab, link, Channel::Bulk, &payload);
                 self.call(tab, &[], |node, now| node.handle_link_buffered(link, 0, now));
             }

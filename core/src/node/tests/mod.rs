@@ -15,5 +15,6 @@ mod origin;
 mod partners;
 mod refresh;
 mod roots;
+mod runs;
 mod service;
 mod trading;

@@ -29,7 +29,7 @@ fn range(groups: std::ops::Range<u32>) -> GroupRange {
 }
 
 fn groups_from_peers(lab: &Lab, tab: usize) -> usize {
-    let verified = |event: &&Event| matches!(event, Event::GroupVerified { peer: Some(_), .. });
+    let verified = |event: &&Event| matches!(event, Event::GroupsVerified { peer: Some(_), .. });
     lab.tabs[tab].events.iter().filter(verified).count()
 }
 
