@@ -25,11 +25,11 @@ export function openPeers() {
 }
 
 /**
- * Fetches segments through the swarm, so many at a time. What came is hashed when the time is taken.
+ * Fetches segments through the swarm, so many at a time; how long it took in milliseconds.
  * @param {{ urls: string[], atOnce: number, deadlineMs: number }} task
  */
 export async function fetchAll({ urls, atOnce, deadlineMs }) {
-  const { swarm, deliveries } = /** @type {any} */ (globalThis).bench;
+  const { bench } = /** @type {any} */ (globalThis);
   /** @type {ArrayBuffer[]} */
   const bodies = new Array(urls.length);
   let next = 0;
@@ -37,19 +37,25 @@ export async function fetchAll({ urls, atOnce, deadlineMs }) {
   const worker = async () => {
     while (next < urls.length) {
       const at = next++;
-      const response = await swarm.fetch(urls[at], { deadlineMs });
+      const response = await bench.swarm.fetch(urls[at], { deadlineMs });
       if (!response.ok) throw new Error(`${response.status} for ${urls[at]}`);
       bodies[at] = await response.arrayBuffer();
     }
   };
   await Promise.all(Array.from({ length: atOnce }, worker));
-  const ms = performance.now() - began;
+  bench.bodies = bodies;
+  return performance.now() - began;
+}
+
+/** What came: the hash of each segment, how it was delivered, and the counters. */
+export async function showFetched() {
+  const { swarm, deliveries, bodies } = /** @type {any} */ (globalThis).bench;
   const hashes = [];
   for (const body of bodies) {
     const digest = await crypto.subtle.digest('SHA-256', body);
     hashes.push([...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join(''));
   }
-  return { ms, hashes, deliveries, stats: swarm.stats() };
+  return { hashes, deliveries, stats: swarm.stats() };
 }
 
 /**
