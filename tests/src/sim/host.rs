@@ -312,7 +312,7 @@ impl World {
             }
             Output::Event(event) => {
                 let now = self.now();
-                if let NodeEvent::GroupVerified { fetch, .. } = &event
+                if let NodeEvent::GroupsVerified { fetch, .. } = &event
                     && let Some(times) = self.host(id).log.fetches.get_mut(fetch)
                 {
                     times.hear(now);
