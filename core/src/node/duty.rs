@@ -29,8 +29,6 @@ const RESOLVE_PATIENCE: Duration = Duration::from_millis(400);
 const LIST_PATIENCE: Duration = Duration::from_millis(1500);
 /// Longest time beyond its deadline that a fetch is left to neighbours before a slow origin.
 const OVERTIME: Duration = Duration::from_secs(3);
-/// How soon what is arriving in time is looked at again.
-const ARRIVAL: Duration = Duration::from_millis(100);
 /// How long a new neighbour may take to say what it holds.
 const HEAR_PATIENCE: Duration = Duration::from_millis(250);
 
@@ -121,7 +119,6 @@ impl Node {
         let latest = fetch
             .deadline
             .saturating_sub(self.pace.margin(self.missing_bytes(fetch), self.missing_runs(fetch)));
-        let latest = if latest <= now && self.is_arriving(fetch, now) { now + ARRIVAL } else { latest };
         let late = latest <= now;
         let shared = self.is_shared(fetch);
         if shared && self.others_come_first(fetch) {
@@ -245,37 +242,17 @@ impl Node {
         waits.min_by_key(|(until, _)| *until).unwrap_or((now, None))
     }
 
-    /// Whether neighbours are bringing all that is missing, twice as quickly as it has to come.
-    fn is_arriving(&self, fetch: &Fetch, now: Timestamp) -> bool {
-        let (Some(content), Some(stored)) = (fetch.content(), self.trading(fetch)) else { return false };
-        let bringing = |link: &LinkId| self.links[link].asking.bringing(now);
-        let holders: Vec<_> =
-            self.claims_on(content).filter_map(|(link, claim)| Some((claim, bringing(&link)?))).collect();
-        let mut missing = stored.held.missing();
-        if !missing.all(|group| holders.iter().any(|(claim, _)| claim.holds(group))) {
-            return false;
-        }
-        let (asked, rate) =
-            holders.iter().fold((0, 0), |sum, (_, (asked, rate))| (sum.0 + asked, sum.1 + rate));
-        let left = fetch.deadline.saturating_since(now).as_millis() as u64;
-        (self.missing_bytes(fetch) + asked) * 2000 <= rate * left
-    }
-
     fn outlook<'a>(&'a self, fetch: &Fetch, content: ContentId, now: Timestamp) -> Outlook<'a> {
         // A new neighbour says what it holds right after its hello. Both ends wait for that, and then not equally long.
         let hearing = self.last_ready.map_or(fetch.listed, |at| fetch.listed.max(at + HEAR_PATIENCE));
         let (silent, claims): (Vec<_>, Vec<_>) =
             self.claims_on(content).partition(|(link, _)| self.links[link].asking.is_silent(now));
-        // Who brings other segments meanwhile has not stalled.
-        let holders = claims.iter().filter(|(_, claim)| claim.holds_some());
-        let brought = holders.filter_map(|(link, _)| self.links[link].asking.brought());
-        let holding = brought.fold(fetch.progress, Timestamp::max) + STALL;
         let claims_of = |of: Vec<(LinkId, &'a Claim)>| of.into_iter().map(|(_, claim)| claim).collect();
         Outlook {
             claims: claims_of(claims),
             silent: claims_of(silent),
             line: self.line(fetch, now),
-            holding,
+            holding: fetch.progress + STALL,
             hearing: fetch.turn.map_or(hearing, |turn| hearing.max(turn)),
             sharing: self
                 .sharing_start(fetch, now)

@@ -30,8 +30,6 @@ const OVERDUE_AFTER: Duration = Duration::from_millis(400);
 const LATEST: Duration = Duration::from_millis(1600);
 /// A request is late after so many times that, whatever else the link brings meanwhile.
 const LATE_IN_LINE: u32 = 3;
-/// A link that brought something within this time is bringing.
-const BRINGING: Duration = Duration::from_millis(200);
 /// Most late requests whose groups are still of use when they come after all.
 const MAX_LATE: usize = 16;
 /// How long a peer that let a group come late is asked for what nobody else holds only; twice as long each time, …
@@ -97,8 +95,6 @@ pub(crate) struct Asking {
     cancelled: usize,
     /// When a group came last, or was asked for while nothing else was.
     heard: Timestamp,
-    /// When a group that was asked for came last.
-    brought: Option<Timestamp>,
     /// The longest wait for a group lately.
     pause: Duration,
     /// Requests that were taken back because they were late.
@@ -123,7 +119,6 @@ impl Asking {
             next_request: 0,
             cancelled: 0,
             heard: now,
-            brought: None,
             pause: Duration::ZERO,
             late: VecDeque::new(),
             outstanding: 0,
@@ -224,19 +219,7 @@ impl Asking {
         Answer::Unsolicited
     }
 
-    /// When a group that was asked for came last.
-    pub(crate) fn brought(&self) -> Option<Timestamp> {
-        self.brought
-    }
-
-    /// Bytes that were asked for and have not come, and the rate with which they come; `None` if none came just now.
-    pub(crate) fn bringing(&self, now: Timestamp) -> Option<(u64, u64)> {
-        self.brought.filter(|at| now < *at + BRINGING)?;
-        Some((self.outstanding as u64 * u64::from(GROUP_LEN), self.rate.at(now).value()))
-    }
-
     fn note_pause(&mut self, now: Timestamp) {
-        self.brought = Some(now);
         self.pause = now.saturating_since(self.heard).max(self.pause * 7 / 8);
         self.heard = now;
         self.silent = false;

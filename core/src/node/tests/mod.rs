@@ -1,6 +1,5 @@
 //! A few nodes in one place: claims about single mechanisms. Whole swarms are simulated in the `tests` crate.
 
-mod arriving;
 mod blocks;
 mod choking;
 mod crowded;
