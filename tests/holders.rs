@@ -61,8 +61,8 @@ fn the_origin_is_asked_soon_when_all_holders_go_silent() {
 
 #[test]
 fn the_origin_is_asked_soon_when_half_of_the_holders_go_silent() {
-    // With a round trip of half a second it is the others who take so long.
-    assert_prompt(&[10, 60, 150], |number| (number % 2 == 0).then_some(Tamper::Mute));
+    // With round trips of 300 ms and more it is the others who now and then take longer: 2.29 s were seen.
+    assert_prompt(&[10, 60, 100], |number| (number % 2 == 0).then_some(Tamper::Mute));
 }
 
 #[test]
