@@ -165,6 +165,11 @@ impl Host {
         self.node.peer_id()
     }
 
+    /// Gives up everything that was asked for.
+    pub(crate) fn stop_playing(&mut self, now: Timestamp) {
+        self.fetches.keys().for_each(|fetch| self.node.cancel(*fetch, now));
+    }
+
     /// Remembers which segment a fetch is for, and when it began by the host's clock.
     pub(crate) fn note_fetch(&mut self, fetch: FetchId, segment: usize, clock: Timestamp) {
         self.fetches.insert(fetch, segment);

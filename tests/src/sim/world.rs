@@ -205,6 +205,8 @@ impl World {
 
     fn leave(&mut self, id: HostId, how: Leave) {
         if how == Leave::Politely {
+            // A page that goes away asks for nothing more.
+            self.call(id, None, Host::stop_playing);
             self.call(id, None, |host, now| host.node.shut_down(now));
         }
         let now = self.now();
