@@ -125,6 +125,7 @@ fn link_messages() -> Vec<(&'static str, Vec<LinkMessage>)> {
         entry(Held::All),
         entry(Held::Groups(BoundedVec::first_of([range(0, 1), range(200, 4096)]))),
         entry(Held::Coming(BoundedVec::first_of([range(0, 8)]))),
+        entry(Held::Offered(BoundedVec::first_of([range(0, 2)]))),
     ];
     let request =
         Request { id: RequestId::new(300), content: CONTENT, groups: BoundedVec::first_of([range(4, 8)]) };
@@ -148,7 +149,7 @@ fn link_messages() -> Vec<(&'static str, Vec<LinkMessage>)> {
         ("link_cancel", vec![LinkMessage::Cancel(RequestId::new(300))]),
         (
             "link_reject",
-            [RejectReason::Busy(3), RejectReason::NotHeld]
+            [RejectReason::Busy(3), RejectReason::NotHeld, RejectReason::Taken]
                 .map(|why| LinkMessage::Reject(RequestId::new(300), why))
                 .to_vec(),
         ),
@@ -444,7 +445,12 @@ mod properties {
     }
 
     fn held() -> impl Strategy<Value = Held> {
-        prop_oneof![Just(Held::All), ranges().prop_map(Held::Groups), ranges().prop_map(Held::Coming)]
+        prop_oneof![
+            Just(Held::All),
+            ranges().prop_map(Held::Groups),
+            ranges().prop_map(Held::Coming),
+            ranges().prop_map(Held::Offered),
+        ]
     }
 
     fn part() -> impl Strategy<Value = ListPart> {

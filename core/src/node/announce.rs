@@ -54,6 +54,7 @@ impl Node {
         now: Timestamp,
     ) {
         if self.p2p {
+            self.keep_promises(content, group);
             let groups = &mut self.announcements.pending(stream, content, now).groups;
             if let Err(place) = groups.binary_search(&group) {
                 groups.insert(place, group);

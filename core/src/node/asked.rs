@@ -37,6 +37,19 @@ impl AskedGroups {
         self.0.get(&group).is_none_or(|of| matches!(of, Of::Overdue(_)))
     }
 
+    /// Whether somebody was asked for a group.
+    pub(super) fn contains(&self, group: GroupIndex) -> bool {
+        self.0.contains_key(&group)
+    }
+
+    /// Whether this link was asked for a group.
+    pub(super) fn is_asked(&self, group: GroupIndex, link: LinkId) -> bool {
+        self.0.get(&group).is_some_and(|of| match *of {
+            Of::One(first) | Of::Overdue(first) => first == link,
+            Of::Two(first, second) => [first, second].contains(&link),
+        })
+    }
+
     /// A link is asked for a group.
     pub(super) fn ask(&mut self, group: GroupIndex, link: LinkId) {
         let of = match self.0.get(&group) {

@@ -19,6 +19,16 @@ impl Node {
         fetch.origin_groups.or_else(|| self.all_groups(fetch))
     }
 
+    /// Whether all of a part is here or on its way.
+    pub(super) fn comes_here(&self, fetch: &Fetch, part: &GroupRange, now: Timestamp) -> bool {
+        let stored = fetch.content().and_then(|content| self.store.get(&content));
+        part.iter().all(|group| {
+            stored.is_some_and(|stored| stored.held.contains(group))
+                || fetch.asked.contains(group)
+                || fetch.origin_brings(group, now)
+        })
+    }
+
     /// The origin was asked: neighbours hear what it brings.
     pub(super) fn tell_origin_coming(&mut self, fetch: &mut Fetch) {
         let (Some(content), Some(all)) = (fetch.content(), self.all_groups(fetch)) else { return };
@@ -29,7 +39,8 @@ impl Node {
         self.announce_coming(fetch.stream, content, groups);
     }
 
-    /// What a neighbour holds or has coming comes here too: those further away, if there are any, need not ask the origin for it.
+    /// What comes here is told: those further away, if there are any, need not ask the origin for it. What neighbours have coming and
+    /// nobody sends here yet is not, as who hears of it offers it here no more.
     pub(super) fn relay_coming(&mut self, fetch: &mut Fetch, now: Timestamp) {
         let Phase::Trading { content } = fetch.phase else { return };
         let Some(stored) = self.store.get(&content).filter(|_| self.p2p) else { return };
@@ -48,8 +59,11 @@ impl Node {
         let comes = |claim: &Claim, part: &GroupRange| {
             claim.holds_all() || claim.coming_until(part.iter()).is_some_and(|until| now < until)
         };
-        let coming: Vec<_> =
-            parts.into_iter().filter(|(_, part)| claims.iter().any(|claim| comes(claim, part))).collect();
+        let is_told = |part: &GroupRange| {
+            self.comes_here(fetch, part, now)
+                || !self.uploads.offers() && claims.iter().any(|claim| comes(claim, part))
+        };
+        let coming: Vec<_> = parts.into_iter().filter(|(_, part)| is_told(part)).collect();
         for (place, part) in coming {
             fetch.told |= 1 << place;
             self.announce_coming(fetch.stream, content, part);

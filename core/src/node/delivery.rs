@@ -125,6 +125,7 @@ impl Node {
                 return;
             }
             self.cancel_requests(&content);
+            self.break_promises(&content);
             if let Some(stored) = self.store.get_mut(&content).filter(|stored| !stored.held.is_empty()) {
                 stored.pinned = false;
                 return;
@@ -197,6 +198,7 @@ impl Node {
         let shared = fetch.content().is_some_and(|content| self.segment_of(&content).is_some());
         if let Some(content) = fetch.content().filter(|_| !shared) {
             self.cancel_requests(&content);
+            self.break_promises(&content);
             if self.store.remove(&content).is_some() {
                 self.announce_lost(content);
             }

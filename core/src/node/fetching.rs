@@ -110,9 +110,11 @@ impl Node {
             let Some(mut fetch) = self.fetches.remove(&segment) else { continue };
             self.resolve(&mut fetch, now);
             self.ask_list(&mut fetch, now);
+            self.take_offers(&mut fetch, now);
             self.relay_coming(&mut fetch, now);
             self.ask_peers(&mut fetch, now);
             self.ask_origin(&mut fetch, now);
+            self.offer(&mut fetch, now);
             if self.conclude(&mut fetch, now) {
                 self.end_fetch(fetch);
                 // Some may have waited for this one.

@@ -67,7 +67,7 @@ impl Node {
     fn fitness(&self, now: Timestamp) -> f64 {
         let Some(capacity) = self.uploads.capacity() else { return 1.0 };
         // Where nobody is sent away all uplinks are as good, and as many come due as are to.
-        let scarce = self.links.values().any(|state| state.asking.rested_at(now).is_some());
+        let scarce = self.links.values().any(|state| state.asking.was_choked(now));
         let most = if scarce { MOST_FITNESS } else { 1.0 };
         let twice = 2.0 * self.demand.at(now).value().max(1) as f64;
         let part = (capacity.value() as f64 / twice).clamp(LEAST_FITNESS, most);

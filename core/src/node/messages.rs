@@ -75,12 +75,14 @@ impl Node {
                         self.busy = Some(now);
                         state.asking.choked(request, serves, now)
                     }
-                    RejectReason::NotHeld => state.asking.rejected(request),
+                    RejectReason::NotHeld | RejectReason::Taken => state.asking.rejected(request),
                 };
                 let Some((content, groups)) = refused else { return };
-                if reason == RejectReason::NotHeld {
+                match reason {
+                    RejectReason::Busy(_) => {}
                     // Whatever it claimed, it does not hold it now.
-                    state.claims.remove(&content);
+                    RejectReason::NotHeld => state.claims.remove(&content),
+                    RejectReason::Taken => state.claims.forget_offer(&content, &groups),
                 }
                 self.stir();
                 self.unask(link, &content, &groups);

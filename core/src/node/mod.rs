@@ -21,6 +21,7 @@ mod lists;
 mod messages;
 mod newcomers;
 mod news;
+mod offers;
 mod origins;
 mod pace;
 mod partners;

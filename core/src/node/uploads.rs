@@ -91,6 +91,11 @@ impl Uploads {
         self.rounds().is_none() && self.uplink.capacity().is_some()
     }
 
+    /// Whether places on the uplink are offered in advance.
+    pub(super) fn offers(&self) -> bool {
+        self.rounds().is_none()
+    }
+
     /// Whether anything may be given at all.
     pub(super) fn are_on(&self) -> bool {
         self.limit.is_none_or(|limit| limit.value() > 0)
@@ -146,6 +151,11 @@ impl Node {
             let most = stored.list.len().groups() as usize;
             request.groups.iter().flat_map(|range| range.iter()).take(most).collect()
         };
+        let offers = self.links.get_mut(&link).map(|state| &mut state.giving.offers);
+        if let Some(kept) = offers.and_then(|offers| offers.take(&content, &groups, now)) {
+            self.promise(link, request, &groups, kept, now);
+            return;
+        }
         if !groups.iter().all(|group| stored.held.contains(*group)) {
             self.reject(link, request, RejectReason::NotHeld);
             return;
@@ -240,7 +250,7 @@ impl Node {
         self.service.may_upload() && self.uploads.are_on()
     }
 
-    fn reject(&mut self, link: LinkId, request: &Request, reason: RejectReason) {
+    pub(super) fn reject(&mut self, link: LinkId, request: &Request, reason: RejectReason) {
         let payload = LinkMessage::Reject(request.id, reason).to_bytes();
         self.output(Output::SendControl { link, payload });
     }
@@ -254,7 +264,7 @@ impl Node {
     }
 
     /// Groups that are queued or in flight.
-    fn queued_and_sent(&self, now: Timestamp) -> usize {
+    pub(super) fn queued_and_sent(&self, now: Timestamp) -> usize {
         self.queued_groups() + (self.in_flight(now) / GROUP) as usize
     }
 

@@ -26,6 +26,10 @@ const MAX_WINDOW: usize = 64;
 const LATE_AFTER: Duration = Duration::from_millis(1000);
 /// Requests are overdue when it brought nothing for this, for two round trips, or for two of its own pauses.
 const OVERDUE_AFTER: Duration = Duration::from_millis(400);
+/// A standing request is late after so long without a group.
+const STANDING: Duration = Duration::from_millis(1500);
+/// Who came so lately had no time to give anything.
+const GRACE: Duration = Duration::from_secs(8);
 /// Longest time that a link's round trips or pauses earn it: the peer decides when it answers a ping.
 const LATEST: Duration = Duration::from_millis(1600);
 /// A request is late after so many times that, whatever else the link brings meanwhile.
@@ -65,9 +69,16 @@ struct Asked {
     at: Timestamp,
     /// Whether it was overdue.
     overdue: bool,
+    /// The peer sends the groups when they are there: they are not waited for in its line.
+    standing: bool,
 }
 
 impl Asked {
+    /// Groups that stand in the peer's line.
+    fn in_line(&self) -> usize {
+        if self.standing { 0 } else { self.groups.len() }
+    }
+
     /// Takes a group out; `false` if it is not in.
     fn take(&mut self, group: GroupIndex) -> bool {
         let position = self.groups.iter().position(|wanted| *wanted == group);
@@ -76,11 +87,15 @@ impl Asked {
 
     /// When it is overdue on a link that brought something last at `heard`, if it was not before.
     fn overdue_at(&self, heard: Timestamp, limit: Duration) -> Option<Timestamp> {
-        (!self.overdue).then(|| self.at.max(heard) + limit)
+        let at = if self.standing { self.at + STANDING / 2 } else { self.at.max(heard) + limit };
+        (!self.overdue).then_some(at)
     }
 
     /// When it is late on a link that brought something last at `heard`.
     fn late_at(&self, heard: Timestamp, limit: Duration) -> Timestamp {
+        if self.standing {
+            return self.at + STANDING;
+        }
         (self.at.max(heard) + limit).min(self.at + limit * LATE_IN_LINE)
     }
 }
@@ -89,6 +104,7 @@ impl Asked {
 #[derive(Clone, Debug)]
 pub(crate) struct Asking {
     pub(crate) bytes_in: u64,
+    began: Timestamp,
     asked: LiteMap<RequestId, Asked>,
     next_request: u32,
     /// Groups of cancelled requests that may still come.
@@ -107,6 +123,8 @@ pub(crate) struct Asking {
     snubbed_until: Timestamp,
     /// Until when the peer has no time for requests, unless it calls.
     choked: Option<Timestamp>,
+    /// When it had none last.
+    refused: Option<Timestamp>,
     /// Bytes that came lately, for the peer's standing.
     given: Rate,
 }
@@ -115,6 +133,7 @@ impl Asking {
     pub(crate) fn new(now: Timestamp) -> Self {
         Self {
             bytes_in: 0,
+            began: now,
             asked: LiteMap::new(),
             next_request: 0,
             cancelled: 0,
@@ -127,6 +146,7 @@ impl Asking {
             snub: SNUB,
             snubbed_until: now,
             choked: None,
+            refused: None,
             given: Rate::over(choke::MEMORY, now),
         }
     }
@@ -166,14 +186,24 @@ impl Asking {
 
     /// Notes a request and numbers it.
     pub(crate) fn ask(&mut self, content: ContentId, range: GroupRange, now: Timestamp) -> RequestId {
-        let id = RequestId::new(self.next_request);
-        self.next_request = self.next_request.wrapping_add(1);
-        let groups: Vec<_> = range.iter().collect();
         if self.outstanding == 0 {
             self.heard = self.heard.max(now);
         }
-        self.outstanding += groups.len();
-        self.asked.insert(id, Asked { content, first: range.start(), groups, at: now, overdue: false });
+        self.outstanding += range.len() as usize;
+        self.note(content, range, false, now)
+    }
+
+    /// Notes a standing request, for groups that the peer offered.
+    pub(crate) fn ask_offered(&mut self, content: ContentId, range: GroupRange, now: Timestamp) -> RequestId {
+        self.note(content, range, true, now)
+    }
+
+    fn note(&mut self, content: ContentId, range: GroupRange, standing: bool, now: Timestamp) -> RequestId {
+        let id = RequestId::new(self.next_request);
+        self.next_request = self.next_request.wrapping_add(1);
+        let groups = range.iter().collect();
+        let asked = Asked { content, first: range.start(), groups, at: now, overdue: false, standing };
+        self.asked.insert(id, asked);
         id
     }
 
@@ -193,12 +223,17 @@ impl Asking {
         {
             asked.at = now;
             asked.overdue = false;
-            let content = asked.content;
+            let (content, standing) = (asked.content, asked.standing);
             if asked.groups.is_empty() {
                 self.asked.remove(&request);
             }
-            self.outstanding -= 1;
-            self.note_pause(now);
+            if standing {
+                // How long the peer waited for it says nothing of the link.
+                self.heard = self.heard.max(now);
+            } else {
+                self.outstanding -= 1;
+                self.note_pause(now);
+            }
             self.snubbed_until = self.snubbed_until.min(now);
             self.snub = SNUB;
             return Answer::Wanted(content);
@@ -242,11 +277,12 @@ impl Asking {
         now: Timestamp,
     ) -> Option<(ContentId, Vec<GroupIndex>)> {
         self.choked = Some(now + choke::CHOKED);
+        self.refused = Some(now);
         let asked = self.asked.get_mut(&request)?;
         let end = asked.first.value().saturating_add(serves);
         let (kept, refused): (Vec<_>, Vec<_>) = asked.groups.iter().partition(|group| group.value() < end);
         let content = asked.content;
-        self.outstanding -= refused.len();
+        self.outstanding -= if asked.standing { 0 } else { refused.len() };
         if kept.is_empty() {
             self.asked.remove(&request);
         } else {
@@ -258,7 +294,7 @@ impl Asking {
     /// Ends a request that the peer will not answer; its groups may not come any more.
     pub(crate) fn rejected(&mut self, request: RequestId) -> Option<(ContentId, Vec<GroupIndex>)> {
         let asked = self.asked.remove(&request)?;
-        self.outstanding -= asked.groups.len();
+        self.outstanding -= asked.in_line();
         // Groups that were under way when the peer stopped may still come.
         self.cancelled += asked.groups.len();
         Some((asked.content, asked.groups))
@@ -274,9 +310,19 @@ impl Asking {
         self.choked.filter(|until| now < *until)
     }
 
+    /// Whether the peer had no time lately.
+    pub(crate) fn was_choked(&self, now: Timestamp) -> bool {
+        self.refused.is_some_and(|at| now < at + choke::MEMORY)
+    }
+
     /// Whether it has just become time to ask the peer again.
     pub(crate) fn is_rested(&mut self, now: Timestamp) -> bool {
         self.choked.take_if(|until| *until <= now).is_some()
+    }
+
+    /// Whether the peer gave anything lately, or had no time to yet.
+    pub(crate) fn is_giver(&self, now: Timestamp) -> bool {
+        self.given.at(now).value() > 0 || now < self.began + GRACE
     }
 
     /// The peer as one of those who may be served, which it has waited for since then.
@@ -303,7 +349,7 @@ impl Asking {
     /// Forgets a request; its groups are of use if they come after all.
     fn forget(&mut self, request: RequestId) -> Option<Asked> {
         let asked = self.asked.remove(&request)?;
-        self.outstanding -= asked.groups.len();
+        self.outstanding -= asked.in_line();
         self.late.push_back((request, asked.clone()));
         if self.late.len() > MAX_LATE {
             self.cancelled += self.late.pop_front().map_or(0, |(_, asked)| asked.groups.len());
@@ -408,6 +454,30 @@ mod tests {
             asking.answered(request, GroupIndex::new(group), 16384, NOW);
         }
         assert_eq!(asking.room(NOW), MAX_WINDOW / 2);
+    }
+
+    #[test]
+    fn a_giver_is_who_gave_lately_or_came_lately() {
+        let mut asking = Asking::new(NOW);
+        let at = |seconds| NOW + Duration::from_secs(seconds);
+        assert!(asking.is_giver(at(7)) && !asking.is_giver(at(8)));
+        let request = asking.ask(content(), range(0, 1), at(9));
+        asking.answered(request, GroupIndex::new(0), 16384, at(9));
+        assert!(asking.is_giver(at(20)) && !asking.is_giver(at(7200)));
+    }
+
+    #[test]
+    fn a_standing_request_takes_no_place_in_the_line_and_is_late_by_itself() {
+        let mut asking = Asking::new(NOW);
+        let request = asking.ask_offered(content(), range(0, 2), NOW);
+        assert_eq!(asking.room(NOW), START_WINDOW);
+        let later = NOW + LATE_AFTER;
+        assert!(asking.take_late(None, later).is_empty());
+        assert_eq!(asking.answered(request, GroupIndex::new(0), 16384, later), Answer::Wanted(content()));
+        assert_eq!(asking.next_late(None), Some(later + STANDING));
+        let late = asking.take_late(None, later + STANDING);
+        assert_eq!(late.iter().map(|late| late.groups.clone()).collect::<Vec<_>>(), [[GroupIndex::new(1)]]);
+        assert_eq!(asking.room(later + STANDING), START_WINDOW);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(crate) enum Claim {
         coming: GroupSet,
         /// …as it said last then.
         heard: Timestamp,
+        /// Groups for which its uplink has a place.
+        offered: GroupSet,
     },
 }
 
@@ -61,17 +63,28 @@ impl Claim {
         groups.any(|group| self.holds(group))
     }
 
+    /// Whether its uplink has a place for any group.
+    pub(crate) fn offers_some(&self) -> bool {
+        matches!(self, Self::Some { offered, .. } if !offered.is_empty())
+    }
+
+    /// Whether its uplink has a place for all of these groups.
+    pub(crate) fn offers(&self, mut groups: impl Iterator<Item = GroupIndex>) -> bool {
+        let Self::Some { offered, .. } = self else { return false };
+        groups.all(|group| offered.contains(group))
+    }
+
     /// Until when the peer is believed to bring all of these groups, whether it holds them yet or not.
     pub(crate) fn coming_until(&self, mut groups: impl Iterator<Item = GroupIndex>) -> Option<Timestamp> {
-        let Self::Some { groups: held, coming, heard } = self else { return None };
+        let Self::Some { groups: held, coming, heard, .. } = self else { return None };
         groups.all(|group| coming.contains(group) || held.contains(group)).then(|| *heard + COMING_PATIENCE)
     }
 
     /// Whether it is news for the peer that another one has this: it neither holds it nor expects it from elsewhere.
     fn lacks(&self, entry: &Held) -> bool {
-        let (Self::Some { groups, coming, .. }, Held::Groups(ranges) | Held::Coming(ranges)) = (self, entry)
-        else {
-            return !self.holds_all();
+        let Self::Some { groups, coming, .. } = self else { return false };
+        let (Held::Groups(ranges) | Held::Coming(ranges) | Held::Offered(ranges)) = entry else {
+            return true;
         };
         let expects = |group| matches!(entry, Held::Coming(_)) && coming.contains(group);
         let mut told = ranges.iter().flat_map(|range| range.iter());
@@ -96,6 +109,17 @@ impl Claims {
                     return;
                 };
                 ranges.iter().for_each(|range| coming.insert_range(*range));
+                *heard = now;
+            }
+            Held::Offered(ranges) => {
+                let Some(Claim::Some { coming, heard, offered, .. }) = self.partial_claim(entry.content)
+                else {
+                    return;
+                };
+                for range in ranges.iter() {
+                    coming.insert_range(*range);
+                    offered.insert_range(*range);
+                }
                 *heard = now;
             }
             Held::Groups(ranges) => {
@@ -124,10 +148,24 @@ impl Claims {
             }
             self.partial += 1;
             let none = GroupSet::empty(MAX_GROUPS);
-            let claim = Claim::Some { groups: none.clone(), coming: none, heard: Timestamp::default() };
+            let claim = Claim::Some {
+                groups: none.clone(),
+                coming: none.clone(),
+                heard: Timestamp::default(),
+                offered: none,
+            };
             self.segments.insert(content, claim);
         }
         self.segments.get_mut(&content)
+    }
+
+    /// The place that the peer offered for these groups is gone.
+    pub(crate) fn forget_offer(&mut self, content: &ContentId, groups: &[GroupIndex]) {
+        if let Some(Claim::Some { offered, .. }) = self.segments.get_mut(content) {
+            for group in groups {
+                offered.remove(*group);
+            }
+        }
     }
 
     /// Forgets a segment.
@@ -203,6 +241,23 @@ mod tests {
         }
         assert!(holds(&claims, MAX_GROUPS - 1));
         assert!(!holds(&claims, MAX_GROUPS));
+    }
+
+    #[test]
+    fn what_is_offered_comes_and_can_be_gone() {
+        let now = Timestamp::from_millis(0);
+        let mut claims = Claims::default();
+        let Held::Groups(ranges) = groups(0, 3) else { unreachable!("these are groups") };
+        claims.add(&HaveEntry { content: content(1), held: Held::Offered(ranges) }, now);
+        let three = [0, 1, 2].map(GroupIndex::new);
+        let offers = |claims: &Claims, groups: &[GroupIndex]| {
+            claims.on(&content(1)).unwrap().offers(groups.iter().copied())
+        };
+        assert!(offers(&claims, &three) && !offers(&claims, &[GroupIndex::new(3)]));
+        assert!(claims.on(&content(1)).unwrap().coming_until(three.into_iter()).is_some());
+        claims.forget_offer(&content(1), &three[1..]);
+        assert!(offers(&claims, &three[..1]) && !offers(&claims, &three));
+        assert!(claims.on(&content(1)).unwrap().offers_some());
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Place {
         let first = match self.unknown {
             0 => 1.0,
             1..MANY => 2.0,
-            _ => 3.0,
+            _ => 4.0,
         };
         (f64::from(self.before) + self.draw * f64::from(self.unknown)) / (first * self.fitness)
     }
@@ -70,9 +70,14 @@ impl Place {
 ///
 /// If all are neighbours, one peer comes due at once, the next half a tier later, as nothing has to be passed on, then two, four, …
 /// Of more, about two come due in the first tier, two more in the second, then four, eight, …, evenly spread over each. Of many
-/// peers it is three, three, six, …: a third copy early costs less than what else comes too late to those far away.
+/// peers it is four, four, eight, … in tiers of twice the length: most parts have a copy soon, and word of it reaches those far away
+/// before the next ones come due.
 pub(crate) fn wait(place: Place) -> Duration {
-    let tier = if place.unknown == 0 { TIER / 2 } else { TIER };
+    let tier = match place.unknown {
+        0 => TIER / 2,
+        1..MANY => TIER,
+        _ => 2 * TIER,
+    };
     let mut place = place.position();
     if place < 1.0 {
         // The lowest draws of all go at once rather than evenly spread.
@@ -108,21 +113,21 @@ mod tests {
     }
 
     /// How many of so many peers, evenly drawn, come due in each tier.
-    fn due_by_tier(peers: u32) -> Vec<usize> {
+    fn due_by_tier(peers: u32, length: Duration) -> Vec<usize> {
         let draw = |peer: u32| (f64::from(peer) + 0.5) / f64::from(peers);
         let waits: Vec<_> = (0..peers).map(|peer| wait(alone(draw(peer), peers))).collect();
-        let tier = |wait: &Duration| (wait.as_micros() / TIER.as_micros()) as usize;
+        let tier = |wait: &Duration| (wait.as_micros() / length.as_micros()) as usize;
         let last = waits.iter().map(tier).max().unwrap();
         (0..=last).map(|wanted| waits.iter().filter(|wait| tier(wait) == wanted).count()).collect()
     }
 
     #[test]
     fn the_peers_that_come_due_double_with_each_tier_whatever_the_size() {
-        assert_eq!(due_by_tier(1), [1]);
-        assert_eq!(due_by_tier(2), [2]);
-        assert_eq!(due_by_tier(16), [2, 2, 4, 8]);
-        assert_eq!(due_by_tier(48), [2, 2, 4, 8, 16, 16]);
-        assert_eq!(due_by_tier(1024), [3, 3, 6, 12, 24, 48, 96, 192, 384, 256]);
+        assert_eq!(due_by_tier(1, TIER), [1]);
+        assert_eq!(due_by_tier(2, TIER), [2]);
+        assert_eq!(due_by_tier(16, TIER), [2, 2, 4, 8]);
+        assert_eq!(due_by_tier(48, TIER), [2, 2, 4, 8, 16, 16]);
+        assert_eq!(due_by_tier(1024, 2 * TIER), [4, 4, 8, 16, 32, 64, 128, 256, 512]);
     }
 
     #[test]

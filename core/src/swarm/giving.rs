@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{choke::Turn, rate::Rate, uplink::Uplink};
+use super::{choke::Turn, offers::Offers, rate::Rate, uplink::Uplink};
 use crate::{
     content::GROUP_LEN,
     id::{ContentId, RequestId},
@@ -44,6 +44,8 @@ pub(crate) struct Giving {
     pub(crate) bytes_out: u64,
     /// Where the peer stands with this side's uplink.
     pub(crate) turn: Turn,
+    /// What it is offered and promised.
+    pub(crate) offers: Offers,
     rate: Rate,
     /// What the way to the peer carries.
     way: Uplink,
@@ -61,6 +63,7 @@ impl Giving {
         Self {
             bytes_out: 0,
             turn: Turn::None,
+            offers: Offers::default(),
             rate: Rate::new(now),
             way: Uplink::default(),
             wanted: None,
@@ -87,14 +90,22 @@ impl Giving {
         self.uploads.len() - before
     }
 
-    /// Forgets what is queued for a request.
+    /// A group is there: it is queued if it was promised.
+    pub(crate) fn keep_promise(&mut self, content: &ContentId, group: GroupIndex) {
+        self.uploads.extend(self.offers.keep(content, group));
+    }
+
+    /// Forgets what is queued or promised for a request.
     pub(crate) fn drop_uploads(&mut self, request: RequestId) {
+        self.offers.drop_promises(|upload| upload.request == request);
         self.uploads.retain(|upload| upload.request != request);
     }
 
-    /// Forgets every group that waits to be sent: the requests they were of.
+    /// Forgets every group that waits to be sent or is promised: the requests they were of.
     pub(crate) fn drop_all_uploads(&mut self) -> Vec<RequestId> {
-        let mut requests: Vec<_> = self.uploads.drain(..).map(|upload| upload.request).collect();
+        let promised = self.offers.drop_promises(|_| true);
+        let mut requests: Vec<_> =
+            self.uploads.drain(..).map(|upload| upload.request).chain(promised).collect();
         requests.dedup();
         requests
     }

@@ -118,6 +118,9 @@ pub enum Held {
     Groups(BoundedVec<GroupRange, MAX_RANGES>),
     /// These groups not yet: the sender gets them now, from the origin or a neighbour, and passes them on as they verify.
     Coming(BoundedVec<GroupRange, MAX_RANGES>),
+    /// These groups, held or coming, have a place on the sender's uplink for the receiver: a request that comes soon is kept until
+    /// they are there.
+    Offered(BoundedVec<GroupRange, MAX_RANGES>),
 }
 
 /// Asks for groups of one segment.
@@ -138,6 +141,8 @@ pub enum RejectReason {
     Busy(u32),
     /// The sender does not hold (all of) the groups.
     NotHeld,
+    /// The place that was offered has gone to others.
+    Taken,
 }
 
 /// A part of a segment's group list.

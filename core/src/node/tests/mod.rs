@@ -11,6 +11,7 @@ mod keeping;
 mod lab;
 mod links;
 mod newcomers;
+mod offers;
 mod origin;
 mod partners;
 mod refresh;

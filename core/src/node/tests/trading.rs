@@ -288,22 +288,25 @@ fn neighbours_ask_for_the_groups_of_a_segment_in_an_order_of_their_own() {
     assert!(!firsts.contains(&None) && firsts.len() > 1, "{firsts:?}");
 }
 
-/// What the second of three says to the third of what the first one has coming, in a swarm of so many.
+/// What the second of three says to the third to be on its way of what the first one offers it, in a swarm of so many.
 fn relayed(population: u32) -> Vec<Held> {
     let mut lab = Lab::connected(3);
+    lab.silent.insert(0);
     let stream = stream(Roots::Origin).id;
     lab.fetch(1, 0, FAR);
     lab.answer_sidecars(1, 0);
     lab.tell(1, &ServiceMessage::Population { stream, population });
     lab.tabs[1].said.clear();
-    lab.claim(0, 1, 0, coming(0..3));
-    lab.claim(0, 1, 0, coming(3..GROUPS));
     lab.claim(0, 1, 0, coming(0..GROUPS));
+    for groups in [0..1, 1..GROUPS, 0..GROUPS] {
+        lab.claim(0, 1, 0, Held::Offered(BoundedVec::first_of([range(groups)])));
+    }
     let link = lab.link(1, 2);
     let told = |(to, said): &(LinkId, LinkMessage)| match said {
         LinkMessage::Have(have) if *to == link => Some(have.entries[0].held.clone()),
         _ => None,
     };
+    let told = |said| told(said).filter(|held| matches!(held, Held::Coming(_)));
     lab.tabs[1].said.iter().filter_map(told).collect()
 }
 
