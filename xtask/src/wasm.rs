@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
@@ -44,7 +44,7 @@ const WASM_OPT_FEATURES: [&str; 7] = [
 /// Builds the module and its bindings into `wasm-peer/npm/generated`. Needs the wasm target and the npm packages.
 pub(crate) fn build(layout: &Layout) -> Result<()> {
     heading("wasm module");
-    run(cargo(layout).args([
+    run(cargo(layout).arg("--config").arg(without_paths()?).args([
         "build",
         "--package",
         "tabswarm-wasm-peer",
@@ -67,6 +67,23 @@ pub(crate) fn build(layout: &Layout) -> Result<()> {
         fs::copy(bound.join(file), generated.join(file)).with_context(|| format!("cannot copy {file}"))?;
     }
     optimise(layout, &bound.join(MODULE), &module)
+}
+
+/// A setting by which what a panic says names a dependency's file by its crate, not by where this machine keeps it: the module is the
+/// same wherever it is built.
+fn without_paths() -> Result<String> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let registries = home.context("cargo's directory is unknown: set CARGO_HOME")?.join("registry/src");
+    let mut flags = Vec::new();
+    if registries.is_dir() {
+        for registry in
+            fs::read_dir(&registries).with_context(|| format!("cannot read {}", registries.display()))?
+        {
+            flags.push(format!("--remap-path-prefix={}/=", registry?.path().display()));
+        }
+    }
+    Ok(format!("target.{TARGET}.rustflags={}", json!(flags)))
 }
 
 fn bind(compiled: &Path, out_dir: &Path) -> Result<()> {
