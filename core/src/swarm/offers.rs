@@ -9,7 +9,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::giving::Upload;
+use super::{duty, giving::Upload};
 use crate::{
     id::{ContentId, RequestId},
     time::Timestamp,
@@ -34,13 +34,19 @@ pub(crate) fn places(capacity: Option<BytesPerSec>, group: u64) -> usize {
     })
 }
 
-/// What is offered at a time of a part, so that a thin uplink has a place for it.
-pub(crate) fn pieces(part: GroupRange) -> impl Iterator<Item = GroupRange> {
-    let starts = (part.start().value()..part.end().value()).step_by(LONGEST as usize);
-    starts.filter_map(move |start| {
-        let end = GroupIndex::new((start + LONGEST).min(part.end().value()));
-        GroupRange::new(GroupIndex::new(start), end)
-    })
+/// What is offered at a time of a segment of so many groups in so many parts, so that a thin uplink has a place for it.
+pub(crate) fn pieces(groups: u32, parts: u32) -> Vec<GroupRange> {
+    let mut pieces = Vec::new();
+    for part in duty::parts(groups, parts) {
+        let mut start = part.start().value();
+        while let Some(piece) =
+            GroupRange::new(GroupIndex::new(start), GroupIndex::new(part.end().value().min(start + LONGEST)))
+        {
+            pieces.push(piece);
+            start += LONGEST;
+        }
+    }
+    pieces
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -161,10 +167,12 @@ mod tests {
 
     #[test]
     fn a_long_part_is_offered_in_pieces() {
-        let ends =
-            |part| pieces(part).map(|piece| (piece.start().value(), piece.end().value())).collect::<Vec<_>>();
-        assert_eq!(ends(range(2, 4)), [(2, 4)]);
-        assert_eq!(ends(range(8, 17)), [(8, 12), (12, 16), (16, 17)]);
+        let ends = |groups, parts| {
+            let pieces = pieces(groups, parts);
+            pieces.iter().map(|piece| (piece.start().value(), piece.end().value())).collect::<Vec<_>>()
+        };
+        assert_eq!(ends(4, 2), [(0, 2), (2, 4)]);
+        assert_eq!(ends(18, 2), [(0, 4), (4, 8), (8, 9), (9, 13), (13, 17), (17, 18)]);
     }
 
     #[test]
