@@ -59,9 +59,9 @@ impl Node {
         let comes = |claim: &Claim, part: &GroupRange| {
             claim.holds_all() || claim.coming_until(part.iter()).is_some_and(|until| now < until)
         };
+        let offers = self.uploads.offers() && self.is_wide(&fetch.stream);
         let is_told = |part: &GroupRange| {
-            self.comes_here(fetch, part, now)
-                || !self.uploads.offers() && claims.iter().any(|claim| comes(claim, part))
+            self.comes_here(fetch, part, now) || !offers && claims.iter().any(|claim| comes(claim, part))
         };
         let coming: Vec<_> = parts.into_iter().filter(|(_, part)| is_told(part)).collect();
         for (place, part) in coming {

@@ -3,7 +3,7 @@
 use super::{Node, fetch::Fetch};
 use crate::{
     id::{PeerId, StreamId},
-    swarm::duty,
+    swarm::{Asking, duty},
     time::Timestamp,
 };
 
@@ -61,13 +61,22 @@ impl Node {
         self.swarm_size(&fetch.stream) - 1 - self.ready_links().count() as u32
     }
 
+    /// Whether the swarm is too large for all to be neighbours, so that things have to be passed on.
+    pub(super) fn is_wide(&self, stream: &StreamId) -> bool {
+        self.swarm_size(stream) as usize > self.config.max_links + 1
+    }
+
     /// How fit this peer is for origin duty. 1 is an uplink that passes on what it fetched twice as fast as it is played, or that
     /// was never full: who has less is of little use to the others, and where uplinks are scarce who has more
     /// comes due in the place of those.
-    fn fitness(&self, now: Timestamp) -> f64 {
+    fn fitness(&self, stream: &StreamId, now: Timestamp) -> f64 {
         let Some(capacity) = self.uploads.capacity() else { return 1.0 };
         // Where nobody is sent away all uplinks are as good, and as many come due as are to.
-        let scarce = self.links.values().any(|state| state.asking.was_choked(now));
+        let is_scarce = |asking: &Asking| match self.is_wide(stream) {
+            true => asking.was_choked(now),
+            false => asking.rested_at(now).is_some(),
+        };
+        let scarce = self.links.values().any(|state| is_scarce(&state.asking));
         let most = if scarce { MOST_FITNESS } else { 1.0 };
         let twice = 2.0 * self.demand.at(now).value().max(1) as f64;
         let part = (capacity.value() as f64 / twice).clamp(LEAST_FITNESS, most);
@@ -88,7 +97,13 @@ impl Node {
             newcomers.extend(others.map(|peer| Self::lots_of(*peer, fetch)));
         }
         let unknown = self.strangers(fetch).saturating_sub(newcomers.len() as u32);
-        Line { own: self.lots(fetch), neighbours, newcomers, unknown, fitness: self.fitness(now) }
+        Line {
+            own: self.lots(fetch),
+            neighbours,
+            newcomers,
+            unknown,
+            fitness: self.fitness(&fetch.stream, now),
+        }
     }
 
     fn lots_of(peer: PeerId, fetch: &Fetch) -> Lots {

@@ -26,12 +26,12 @@ impl Node {
             .saturating_sub(given + self.queued_and_sent(now))
     }
 
-    /// Offers the parts that are here or on their way to neighbours to whom they don't come. Where all are neighbours one word
-    /// reaches everybody, and nobody has to pass anything on.
+    /// Offers the parts that are here or on their way to neighbours to whom they don't come. Where all can be neighbours one
+    /// word reaches everybody soon, and nobody has to pass anything on.
     pub(super) fn offer(&mut self, fetch: &mut Fetch, now: Timestamp) {
         let Phase::Trading { content } = fetch.phase else { return };
         let Some(groups) = self.store.get(&content).map(|stored| stored.held.groups()) else { return };
-        if !self.p2p || !self.uploads.offers() || !self.may_upload() || self.strangers(fetch) == 0 {
+        if !self.p2p || !self.uploads.offers() || !self.may_upload() || !self.is_wide(&fetch.stream) {
             return;
         }
         let mut places = self.places(now);
