@@ -1,6 +1,6 @@
 //! The line for origin duty: what this peer and its neighbours drew for the parts of a segment, and how many others there are.
 
-use super::{Node, fetch::Fetch};
+use super::{Node, fetch::Fetch, links::Link};
 use crate::{
     id::{PeerId, StreamId},
     swarm::{Asking, duty},
@@ -88,15 +88,24 @@ impl Node {
     }
 
     pub(super) fn line(&self, fetch: &Fetch, now: Timestamp) -> Line {
-        let neighbours = self.links.values().filter(|state| state.is_ready());
-        let neighbours: Vec<_> = neighbours.map(|state| Self::lots_of(state.peer, fetch)).collect();
+        let wide = self.is_wide(&fetch.stream);
+        let ready: Vec<_> = self.links.values().filter(|state| state.is_ready()).collect();
+        // Among many it is of no use to others that somebody is first who passes nothing on.
+        let counts = |state: &&&Link| !wide || state.asking.is_giver(now);
+        let neighbours: Vec<_> =
+            ready.iter().filter(counts).map(|state| Self::lots_of(state.peer, fetch)).collect();
         let mut newcomers = Vec::new();
         if self.sharing_start(fetch, now).is_some() {
             let is_ready = |peer| self.links.values().any(|state| state.peer == peer && state.is_ready());
             let others = self.newcomers(&fetch.stream).iter().filter(|peer| !is_ready(**peer));
             newcomers.extend(others.map(|peer| Self::lots_of(*peer, fetch)));
         }
-        let unknown = self.strangers(fetch).saturating_sub(newcomers.len() as u32);
+        // As many of the others pass something on as of the neighbours.
+        let strangers = match ready.len() as u64 {
+            0 => self.strangers(fetch),
+            all => (u64::from(self.strangers(fetch)) * (neighbours.len() as u64).max(1) / all) as u32,
+        };
+        let unknown = strangers.saturating_sub(newcomers.len() as u32);
         Line {
             own: self.lots(fetch),
             neighbours,

@@ -145,6 +145,25 @@ fn who_offers_and_sends_nothing_is_not_waited_for() {
 }
 
 #[test]
+fn among_many_who_passes_nothing_on_is_not_counted_among_those_who_go_first() {
+    for (large, later) in [(true, 48), (false, 0)] {
+        let mut lab = swarm(3, large);
+        lab.fetch(0, 1, FAR);
+        let place = |lab: &Lab| {
+            let node = &lab.tabs[0].node;
+            let line = node.line(node.fetches.values().next().expect("it fetches"), lab.now);
+            (0..8).map(|part| line.place(part)).map(|place| (place.before, place.unknown)).collect::<Vec<_>>()
+        };
+        let early = place(&lab);
+        assert!(early.iter().any(|(before, _)| *before > 0));
+        assert!(early.iter().all(|(_, unknown)| *unknown == if large { 97 } else { 0 }));
+        lab.advance(Duration::from_secs(8));
+        let before = |place: &(u32, u32)| if large { 0 } else { place.0 };
+        assert_eq!(place(&lab), early.iter().map(|place| (before(place), later)).collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn who_gives_a_fetch_up_takes_its_promises_back() {
     let mut lab = crowd(2, true);
     assert_eq!(said(&lab, 1).1, 4);
