@@ -57,14 +57,39 @@ export class TimeLimit {
 
 const NULL_BODY_STATUSES: ReadonlySet<number> = new Set([204, 205, 304]);
 
+/** Bytes of the body that a reader of it gets at a time. */
+const CHUNK = 256 * 1024;
+
 /** What a finished fetch becomes for the page. @internal */
 export function makeResponse(url: string, status: number, bytes: Uint8Array<ArrayBuffer>, start: number | undefined): Response {
   const headers = new Headers({ 'content-length': String(bytes.length), 'content-type': 'application/octet-stream' });
   if (status === 206 && start !== undefined && bytes.length > 0) {
     headers.set('content-range', `bytes ${start}-${start + bytes.length - 1}/*`);
   }
-  const response = new Response(NULL_BODY_STATUSES.has(status) ? null : bytes, { status, headers });
-  // A constructed response has no URL of its own.
-  Object.defineProperty(response, 'url', { value: url });
-  return response;
+  const response = new Response(NULL_BODY_STATUSES.has(status) ? null : copies(bytes), { status, headers });
+  return Object.defineProperties(response, {
+    // A constructed response has no URL of its own.
+    url: { value: url },
+    // All at once is one copy instead of the browser's several, half of the time and less.
+    arrayBuffer: { value: async () => takeCopy(response, bytes).buffer },
+    bytes: { value: async () => takeCopy(response, bytes) },
+  });
+}
+
+/** The bytes for whoever reads them, who may do with them what he likes: copied when they are read, not before. */
+function copies(bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array<ArrayBuffer>> {
+  let at = 0;
+  const pull = (controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>) => {
+    if (at < bytes.length) controller.enqueue(bytes.slice(at, (at += CHUNK)));
+    if (at >= bytes.length) controller.close();
+  };
+  return new ReadableStream({ pull }, { highWaterMark: 0 });
+}
+
+/** A copy of the response's body, which counts as read from then on. */
+function takeCopy(response: Response, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  if (response.bodyUsed || response.body?.locked) throw new TypeError('the body was read before');
+  if (!response.body) return new Uint8Array(0);
+  void response.body.cancel();
+  return bytes.slice();
 }

@@ -46,6 +46,28 @@ describe.each([['with the engine', engine], ['without it', plain]] as const)('fe
     expect(new Uint8Array(await response.arrayBuffer())).toEqual(SEGMENT);
   });
 
+  test('gives a body that is read once, in whatever way, and is the reader\'s own', async () => {
+    const swarm = await make();
+    const get = () => swarm.fetch(origin.url('/film/seg.ts'));
+    const buffer = await get();
+    const reading = buffer.arrayBuffer();
+    expect(buffer.bodyUsed).toBe(true);
+    await expect(buffer.arrayBuffer()).rejects.toThrow(TypeError);
+    await expect(buffer.bytes()).rejects.toThrow(TypeError);
+    await expect(buffer.text()).rejects.toThrow(TypeError);
+    new Uint8Array(await reading).fill(0);
+    expect(await (await get()).bytes()).toEqual(SEGMENT);
+    const blob = await get();
+    const copy = blob.clone();
+    expect((await blob.blob()).size).toBe(SEGMENT.length);
+    await expect(blob.arrayBuffer()).rejects.toThrow(TypeError);
+    expect(new Uint8Array(await copy.arrayBuffer())).toEqual(SEGMENT);
+    const streamed = await get();
+    const reader = streamed.body?.getReader();
+    await expect(streamed.arrayBuffer()).rejects.toThrow(TypeError);
+    expect((await reader?.read())?.value?.length).toBeGreaterThan(0);
+  });
+
   test('gives the part that a range asks for', async () => {
     const headers = { range: 'bytes=1000-20999' };
     const response = await (await make()).fetch(origin.url('/film/seg.ts'), { headers });
