@@ -9,6 +9,7 @@ use litemap::LiteMap;
 
 use super::{
     choke::{self, Candidate},
+    outstanding::Asked,
     rate::Rate,
 };
 use crate::{
@@ -26,14 +27,10 @@ const MAX_WINDOW: usize = 64;
 const LATE_AFTER: Duration = Duration::from_millis(1000);
 /// Requests are overdue when it brought nothing for this, for two round trips, or for two of its own pauses.
 const OVERDUE_AFTER: Duration = Duration::from_millis(400);
-/// A standing request is late after so long without a group.
-const STANDING: Duration = Duration::from_millis(1500);
 /// Who came so lately had no time to give anything.
 const GRACE: Duration = Duration::from_secs(8);
 /// Longest time that a link's round trips or pauses earn it: the peer decides when it answers a ping.
 const LATEST: Duration = Duration::from_millis(1600);
-/// A request is late after so many times that, whatever else the link brings meanwhile.
-const LATE_IN_LINE: u32 = 3;
 /// Most late requests whose groups are still of use when they come after all.
 const MAX_LATE: usize = 16;
 /// How long a peer that let a group come late is asked for what nobody else holds only; twice as long each time, …
@@ -59,45 +56,6 @@ pub(crate) struct Late {
     pub(crate) content: ContentId,
     /// What had not come.
     pub(crate) groups: Vec<GroupIndex>,
-}
-
-#[derive(Clone, Debug)]
-struct Asked {
-    content: ContentId,
-    first: GroupIndex,
-    groups: Vec<GroupIndex>,
-    at: Timestamp,
-    /// Whether it was overdue.
-    overdue: bool,
-    /// The peer sends the groups when they are there: they are not waited for in its line.
-    standing: bool,
-}
-
-impl Asked {
-    /// Groups that stand in the peer's line.
-    fn in_line(&self) -> usize {
-        if self.standing { 0 } else { self.groups.len() }
-    }
-
-    /// Takes a group out; `false` if it is not in.
-    fn take(&mut self, group: GroupIndex) -> bool {
-        let position = self.groups.iter().position(|wanted| *wanted == group);
-        position.map(|position| self.groups.swap_remove(position)).is_some()
-    }
-
-    /// When it is overdue on a link that brought something last at `heard`, if it was not before.
-    fn overdue_at(&self, heard: Timestamp, limit: Duration) -> Option<Timestamp> {
-        let at = if self.standing { self.at + STANDING / 2 } else { self.at.max(heard) + limit };
-        (!self.overdue).then_some(at)
-    }
-
-    /// When it is late on a link that brought something last at `heard`.
-    fn late_at(&self, heard: Timestamp, limit: Duration) -> Timestamp {
-        if self.standing {
-            return self.at + STANDING;
-        }
-        (self.at.max(heard) + limit).min(self.at + limit * LATE_IN_LINE)
-    }
 }
 
 /// The askings of one link.
@@ -419,6 +377,7 @@ impl Asking {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::swarm::outstanding::STANDING;
 
     const NOW: Timestamp = Timestamp::from_millis(0);
 

@@ -10,6 +10,7 @@ mod claims;
 pub(crate) mod duty;
 mod giving;
 mod offers;
+mod outstanding;
 mod partners;
 mod rate;
 mod uplink;
