@@ -18,6 +18,9 @@ const BUFFER = { maxBufferLength: 20, maxMaxBufferLength: 30 } as const;
 
 const MEDIA_EVENTS = ['pause', 'play', 'playing', 'ratechange', 'seeked', 'seeking', 'waiting'] as const;
 
+/** How long the first fragment of an `economy` start may wait for peers and, in the end, the origin. Milliseconds. */
+const ECONOMY_PATIENCE_MS = 2500;
+
 /** A loader that may have a fragment on its way. @internal */
 export interface PendingLoader {
   readonly pending: { context: FragmentLoaderContext; load: Load } | undefined;
@@ -85,7 +88,8 @@ export class Attachment {
   #deadlineMs(frag: Fragment): number {
     if (this.#hasPlayed) return deadlineMs(frag, this.#media);
     if (frag.sn !== 'initSegment') this.#firstStart ??= frag.start;
-    return deadlineBeforePlaybackMs(frag, this.#firstStart ?? frag.start, this.#media);
+    const patienceMs = this.#session.options.start === 'economy' && frag.sn !== 'initSegment' ? ECONOMY_PATIENCE_MS : 0;
+    return patienceMs + deadlineBeforePlaybackMs(frag, this.#firstStart ?? frag.start, this.#media);
   }
 
   #deadlineAheadMs(frag: Fragment): number {
