@@ -17,11 +17,12 @@ use crate::{
     wire::ClientMessage,
 };
 
-/// Own dials under way at a time.
-const MAX_DIALS: usize = 3;
-/// Unless the last one came through before, the next dial is made so long after it: making a connection is work, and of
-/// several at once none is there soon (RFC 8305 §5).
-const STAGGER: Duration = Duration::from_millis(250);
+/// Dials under way at a time, and how long after the last one, unless that came through before, the next one is made. Making a
+/// connection is work, and of several at once none is there soon (RFC 8305 §5): where few come together both ends make many.
+const FEW: (usize, Duration) = (3, Duration::from_millis(250));
+/// The same in a swarm too large for all to be neighbours: who comes is the only one there that makes so many, and needs them before
+/// its first segment has played.
+const MANY: (usize, Duration) = (8, Duration::from_millis(70));
 /// Most peers that wait to be dialled; the oldest makes room.
 const MAX_NAMED: usize = 16;
 
@@ -96,7 +97,9 @@ impl Node {
         let (count, last) =
             dials.fold((0, None), |(count, last), state| (count + 1, last.max(Some(state.since))));
         let last: Timestamp = last?;
-        Some(if count < MAX_DIALS { last + STAGGER } else { last + SETUP_TIMEOUT })
+        let is_wide = self.streams.keys().any(|stream| self.is_wide(stream));
+        let (most, stagger) = if is_wide { MANY } else { FEW };
+        Some(if count < most { last + stagger } else { last + SETUP_TIMEOUT })
     }
 
     /// When to dial again, if there is anybody to dial.

@@ -167,13 +167,26 @@ fn dialling_pauses_where_no_connection_can_be_made() {
 }
 
 #[test]
+fn among_many_a_tab_calls_more_peers_at_a_time() {
+    let mut lab = Lab::new(1, Roots::Origin);
+    lab.settle();
+    let others = (0..10).map(|number| PeerId::from_bytes([number + 1; 32]));
+    let peers = BoundedVec::first_of(others);
+    lab.tell(0, &ServiceMessage::Peers { stream: stream(Roots::Origin).id, population: 14, peers });
+    for expected in [1, 2, 3, 4, 5, 6, 7, 8, 8] {
+        assert_eq!(lab.tabs[0].node.links().count(), expected);
+        lab.advance(Duration::from_millis(70));
+    }
+}
+
+#[test]
 fn a_tab_calls_a_few_peers_at_a_time_and_never_itself() {
     let mut lab = Lab::new(1, Roots::Origin);
     lab.settle();
     let me = lab.peer_id(0);
     let others = (0..7).map(|number| PeerId::from_bytes([number + 1; 32]));
     let peers = BoundedVec::first_of(std::iter::once(me).chain(others));
-    lab.tell(0, &ServiceMessage::Peers { stream: stream(Roots::Origin).id, population: 30, peers });
+    lab.tell(0, &ServiceMessage::Peers { stream: stream(Roots::Origin).id, population: 13, peers });
     // None of them answers, so the next is called a moment later, while there are not too many.
     for expected in [1, 2, 3, 3, 3] {
         let links: Vec<_> = lab.tabs[0].node.links().collect();
