@@ -14,8 +14,6 @@ pub(crate) const PARTS: u32 = 8;
 const LEAST_PART: u32 = 1;
 /// A swarm of so many has peers that are several hops from each other.
 const MANY: u32 = 64;
-/// In a swarm of so many what comes in at four places only is late far away.
-const VERY_MANY: u32 = 512;
 /// Length of a tier: time for neighbours to hear of a request and to pass that on.
 pub(crate) const TIER: Duration = Duration::from_millis(300);
 
@@ -54,12 +52,7 @@ pub(crate) struct Place {
 impl Place {
     /// How many come due before the peer, in units of those who come due at once.
     fn position(self) -> f64 {
-        let first = match self.unknown {
-            0 => 1.0,
-            1..MANY => 2.0,
-            MANY..VERY_MANY => 4.0,
-            _ => 8.0,
-        };
+        let first = if self.unknown == 0 { 1.0 } else { 2.0 };
         (f64::from(self.before) + self.draw * f64::from(self.unknown)) / (first * self.fitness)
     }
 
@@ -73,8 +66,7 @@ impl Place {
 ///
 /// If all are neighbours, one peer comes due at once, the next half a tier later, as nothing has to be passed on, then two, four, …
 /// Of more, about two come due in the first tier, two more in the second, then four, eight, …, evenly spread over each. Of many
-/// peers it is four, four, eight, … in tiers of twice the length, of very many eight, eight, sixteen, …: most parts have a copy soon,
-/// and word of it reaches those far away before the next ones come due.
+/// peers tiers have twice the length: word of what comes reaches those far away before the next ones come due.
 pub(crate) fn wait(place: Place) -> Duration {
     let tier = match place.unknown {
         0 => TIER / 2,
@@ -130,8 +122,7 @@ mod tests {
         assert_eq!(due_by_tier(2, TIER), [2]);
         assert_eq!(due_by_tier(16, TIER), [2, 2, 4, 8]);
         assert_eq!(due_by_tier(48, TIER), [2, 2, 4, 8, 16, 16]);
-        assert_eq!(due_by_tier(1024, 2 * TIER), [8, 8, 16, 32, 64, 128, 256, 512]);
-        assert_eq!(due_by_tier(256, 2 * TIER), [4, 4, 8, 16, 32, 64, 128]);
+        assert_eq!(due_by_tier(256, 2 * TIER), [2, 2, 4, 8, 16, 32, 64, 128]);
     }
 
     #[test]

@@ -25,12 +25,12 @@ const LEECH_ONE_IN: usize = 20;
 const SILENT_ONE_IN: usize = 4;
 
 impl Scenario {
-    /// So many viewers at a time of a live stream of `length`, 0.64 Mbit/s in segments of 2 s.
+    /// So many viewers at a time of a live stream of `length`, 2 Mbit/s in segments of 2 s.
     pub fn crowd(seed: u64, viewers: usize, length: Duration) -> Self {
         let mut scenario = Self::new(seed, 0, Duration::ZERO);
         let segment = CatalogSpec::default().segment;
         scenario.catalog.live = true;
-        scenario.catalog.byte_rate = 80_000;
+        scenario.catalog.byte_rate = 250_000;
         scenario.catalog.segments = (length.as_secs() / segment.as_secs()) as usize;
         scenario.limit = length + OPENING;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
