@@ -63,6 +63,12 @@ impl WallTime {
     pub const fn as_secs(self) -> u64 {
         self.0
     }
+
+    /// Time since `earlier`; none if that is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_secs(self.0.saturating_sub(earlier.0))
+    }
 }
 
 impl Add<Duration> for WallTime {

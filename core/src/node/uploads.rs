@@ -10,7 +10,7 @@ use crate::{
     content::GROUP_LEN,
     guard::TokenBucket,
     id::{BlobHandle, LinkId},
-    swarm::{Candidate, Choker, Rounds, Run, Turn, Uplink, Upload, has_time, share},
+    swarm::{Candidate, Choker, MEMORY, Rounds, Run, Turn, Uplink, Upload, has_time, share},
     time::Timestamp,
     units::{ByteRange, BytesPerSec},
     wire::{LinkMessage, MAX_RUN, RejectReason, Request, data_header},
@@ -20,6 +20,8 @@ use crate::{
 /// sent is whole soon and what is taken back has not been sent yet.
 const MIN_TOTAL_IN_FLIGHT: u64 = 64 * 1024;
 const GROUP: u64 = GROUP_LEN as u64;
+/// Groups that one who gives nothing is served at a time while there is too little for those who give.
+const FEW: usize = 2;
 /// Bytes that may be sent at once under a limit.
 const LIMIT_BURST: u32 = 2 * GROUP_LEN;
 
@@ -32,6 +34,8 @@ pub(super) struct Uploads {
     /// The link that was served last.
     last: LinkId,
     limit: Option<BytesPerSec>,
+    /// When one who gives was sent away last.
+    sent_away: Option<Timestamp>,
     /// In the choker's place, to compare with.
     #[cfg(any(test, feature = "bep3"))]
     rounds: Option<Rounds>,
@@ -45,6 +49,7 @@ impl Uploads {
             choker: Choker::default(),
             last: LinkId::new(0),
             limit: None,
+            sent_away: None,
             #[cfg(any(test, feature = "bep3"))]
             rounds: (config.choking == super::Choking::Bep3).then(|| Rounds::new(now)),
             uplink: Uplink::default(),
@@ -168,21 +173,31 @@ impl Node {
         let queued = state.giving.queue_uploads(uploads.take(room));
         if queued < groups.len() {
             state.giving.turn = Turn::Waits(now);
+            if state.asking.is_giver(now) {
+                self.uploads.sent_away = Some(now);
+            }
             self.reject(link, request, RejectReason::Busy(queued as u32));
         }
     }
 
-    /// How many more groups for a link leave soon, if nobody has waited longer for that.
+    /// How many more groups for a link leave soon, if nobody has waited longer for that. Who has just come waits for nobody, and in
+    /// a longer line: its second segment is needed two seconds after it came.
     fn room_for(&mut self, link: LinkId, now: Timestamp) -> usize {
         if let Some(rounds) = self.uploads.rounds_mut() {
             rounds.admit(link);
             return if rounds.serves(link) { usize::MAX } else { 0 };
         }
-        let called = self.links.get(&link).is_some_and(|state| state.giving.turn.is_called(now));
-        if !called && self.waiting(now).any(|other| other.link != link) {
+        let Some(state) = self.links.get(&link) else { return 0 };
+        let is_new = state.asking.is_new(now);
+        let goes_first = is_new || state.giving.turn.is_called(now);
+        if !goes_first && self.waiting(now).any(|other| other.link != link) {
             return 0;
         }
-        self.share().saturating_sub(self.queued_and_sent(now))
+        let gives = state.asking.gives(now);
+        let share = if is_new { 2 * self.share() } else { self.share() };
+        let room = share.saturating_sub(self.queued_and_sent(now));
+        // What is given to others is not to be in the way of those who give.
+        if gives || !self.is_scarce(now) { room } else { room.min(FEW) }
     }
 
     fn share(&self) -> usize {
@@ -206,6 +221,11 @@ impl Node {
         })
     }
 
+    /// Whether there was too little for those who give lately.
+    fn is_scarce(&self, now: Timestamp) -> bool {
+        self.uploads.sent_away.is_some_and(|at| now < at + MEMORY)
+    }
+
     /// Serves others than before, once that is due.
     fn start_round(&mut self, now: Timestamp) {
         let wanting = self.links.iter().filter(|(_, state)| state.giving.wants(now));
@@ -225,7 +245,9 @@ impl Node {
             if !has_time(share, queued, called) {
                 return;
             }
-            let callable: Vec<_> = self.callable(now).collect();
+            // Who gives nothing is called when nobody else has anything of the uplink.
+            let idle = !self.is_scarce(now) || queued + called == 0;
+            let callable: Vec<_> = self.callable(now).filter(|candidate| idle || candidate.gives).collect();
             let Some(link) = self.uploads.choker.call(callable.into_iter()) else { return };
             let Some(state) = self.links.get_mut(&link) else { return };
             let waits = state.giving.turn.waits(now).is_some();

@@ -85,6 +85,8 @@ pub(crate) struct Asking {
     refused: Option<Timestamp>,
     /// Bytes that came lately, for the peer's standing.
     given: Rate,
+    /// Until when the peer counts as one who has just come to the network.
+    new_until: Timestamp,
 }
 
 impl Asking {
@@ -106,6 +108,7 @@ impl Asking {
             choked: None,
             refused: None,
             given: Rate::over(choke::MEMORY, now),
+            new_until: now,
         }
     }
 
@@ -283,9 +286,25 @@ impl Asking {
         self.given.at(now).value() > 0 || now < self.began + GRACE
     }
 
+    /// The peer came to the network so long ago.
+    pub(crate) fn note_age(&mut self, age: Duration, now: Timestamp) {
+        self.new_until = now + choke::NEW.saturating_sub(age);
+    }
+
+    /// Whether the peer has just come to the network.
+    pub(crate) fn is_new(&self, now: Timestamp) -> bool {
+        now < self.new_until
+    }
+
+    /// Whether the peer gave anything lately, or has had no time to: it or the link is new.
+    pub(crate) fn gives(&self, now: Timestamp) -> bool {
+        self.is_new(now) || self.is_giver(now)
+    }
+
     /// The peer as one of those who may be served, which it has waited for since then.
     pub(crate) fn candidate(&self, link: LinkId, since: Timestamp, now: Timestamp) -> Candidate {
-        Candidate { link, since, given: self.given.at(now) }
+        let (is_new, gives) = (self.is_new(now), self.gives(now));
+        Candidate { link, since, given: self.given.at(now), is_new, gives }
     }
 
     /// Takes back the requests for a segment that ask for one of these groups: their numbers, and what had not come.

@@ -86,6 +86,8 @@ mod tests {
             link: LinkId::new(number),
             since: at(0),
             given: BytesPerSec::new(1000 * number),
+            is_new: false,
+            gives: true,
         };
         (1..=8).map(candidate).collect()
     }

@@ -1,9 +1,9 @@
 //! Choking: whom this peer serves when more is asked of its uplink than it carries.
 //!
 //! While it carries everything, everybody is served. Once somebody had to be sent away, the uplink is given out: those who wait
-//! are called one after the other, each for a share that is sent within half a second, the one that gave most lately first
-//! (reciprocity, and what is new reaches first those who pass on most), every sixteenth time the one that waits longest
-//! (optimistic unchoke). BEP 3 keeps four peers unchoked for ten seconds at a time; segments of a few seconds are over by then.
+//! are called one after the other, each for a share that is sent within half a second: who has just come to the network, so that
+//! its second segment is there when the first one has played, then the one that gave most lately (reciprocity, and what is new
+//! reaches first those who pass on most), every sixteenth time the one that waits longest (optimistic unchoke). BEP 3 keeps four peers unchoked for ten seconds at a time; segments of a few seconds are over by then.
 
 use std::time::Duration;
 
@@ -25,6 +25,9 @@ pub(crate) const CHOKED: Duration = Duration::from_secs(2);
 const EXPECTED: usize = 1;
 /// Every so many calls go to the one who waits longest.
 const OPTIMISTIC: u32 = 16;
+/// Who has come to the network so lately has had nothing to give. Its certificate says when that was, so that nobody is new again
+/// by connecting again.
+pub(crate) const NEW: Duration = Duration::from_secs(10);
 /// How long what was given is remembered.
 pub(crate) const MEMORY: Duration = Duration::from_secs(20);
 
@@ -43,6 +46,10 @@ pub(crate) struct Candidate {
     pub(crate) since: Timestamp,
     /// Bytes per second it gave lately.
     pub(crate) given: BytesPerSec,
+    /// It has just come to the network and had no time to give anything.
+    pub(crate) is_new: bool,
+    /// It gave something lately, or had no time to yet.
+    pub(crate) gives: bool,
 }
 
 /// Where a peer stands with this one's uplink.
@@ -102,7 +109,7 @@ impl Choker {
     pub(crate) fn call(&mut self, waiting: impl Iterator<Item = Candidate>) -> Option<LinkId> {
         let optimistic = (self.calls + 1).is_multiple_of(OPTIMISTIC);
         let ahead = |a: &Candidate, b: &Candidate| {
-            let (first, second) = (a.given, b.given);
+            let (first, second) = ((a.is_new, a.given), (b.is_new, b.given));
             !optimistic && first > second || (optimistic || first == second) && a.since < b.since
         };
         let best = waiting.reduce(|best, other| if ahead(&other, &best) { other } else { best })?;
@@ -119,7 +126,7 @@ mod tests {
 
     fn candidate(link: u64, since: u64, given: u64) -> Candidate {
         let (link, since) = (LinkId::new(link), Timestamp::from_millis(since));
-        Candidate { link, since, given: BytesPerSec::new(given) }
+        Candidate { link, since, given: BytesPerSec::new(given), is_new: false, gives: given > 0 }
     }
 
     #[test]
@@ -131,6 +138,13 @@ mod tests {
         let mut expected = vec![2; OPTIMISTIC as usize];
         expected[OPTIMISTIC as usize - 1] = 1;
         assert_eq!(calls, expected.repeat(2));
+    }
+
+    #[test]
+    fn who_has_just_come_is_called_before_those_who_gave() {
+        let newcomer = Candidate { is_new: true, ..candidate(1, 300, 0) };
+        let waiting = [candidate(2, 100, 50_000), newcomer, candidate(3, 200, 0)];
+        assert_eq!(Choker::default().call(waiting.into_iter()), Some(LinkId::new(1)));
     }
 
     #[test]

@@ -100,6 +100,40 @@ fn who_was_sent_away_is_called_when_there_is_time_and_nobody_comes_between() {
 }
 
 #[test]
+fn who_has_just_come_is_served_while_others_wait_and_then_is_no_longer() {
+    let mut lab = Lab::connected(4);
+    lab.hold(0, 0);
+    serve(&mut lab, 1, 0, 0..4);
+    assert_eq!(serve(&mut lab, 2, 0, 0..4).refused, [0]);
+    let link = lab.link(0, 3);
+    let now = lab.now;
+    let state = lab.tabs[0].node.links.get_mut(&link).unwrap();
+    assert!(!state.asking.is_new(now), "its certificate is a minute old");
+    state.asking.note_age(Duration::from_secs(8), now);
+    assert_eq!(serve(&mut lab, 3, 0, 0..5).refused, [4], "a longer line for who is new");
+    later(&mut lab, 2000);
+    assert_eq!(serve(&mut lab, 3, 1, 5..6).refused, [0], "it has been there for ten seconds");
+}
+
+#[test]
+fn who_gives_nothing_is_called_when_an_uplink_too_small_for_the_others_is_idle() {
+    let mut lab = Lab::connected(4);
+    lab.hold(0, 0);
+    later(&mut lab, 9000);
+    let (giver, now) = (lab.link(0, 2), lab.now);
+    let state = lab.tabs[0].node.links.get_mut(&giver).unwrap();
+    state.asking.answered(RequestId::new(99), GroupIndex::new(0), 1000, now);
+    serve(&mut lab, 1, 0, 0..4);
+    assert_eq!(serve(&mut lab, 2, 0, 0..4).refused, [0], "one who gives is sent away");
+    assert_eq!(drain(&mut lab, 1).called, [giver]);
+    serve(&mut lab, 2, 1, 0..2);
+    assert_eq!(serve(&mut lab, 3, 0, 0..4).refused, [0]);
+    assert_eq!(drain(&mut lab, 1).called, [], "the uplink is not idle");
+    drain(&mut lab, 2);
+    assert_eq!(later(&mut lab, 100).called, [lab.link(0, 3)], "nothing is sent, and nobody else will ask");
+}
+
+#[test]
 fn who_is_called_and_does_not_ask_makes_room_for_the_next_one() {
     let mut lab = Lab::connected(4);
     lab.hold(0, 0);
