@@ -42,8 +42,8 @@ export interface TabswarmOptions {
    */
   consent?: 'auto' | 'manual';
   /**
-   * `playback` connects to peers at the first frame, or earlier if the first segment is slow; `economy` connects at once,
-   * which saves the most bytes at the origin.
+   * `playback` connects to peers at the first frame, or earlier if the first segment is slow; `economy` connects at once
+   * and lets the first segment wait for peers, 2.5 s at most, which saves the most bytes at the origin.
    * @default 'playback'
    */
   start?: 'playback' | 'economy';

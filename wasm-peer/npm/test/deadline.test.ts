@@ -1,5 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import type { FragmentLoaderContext } from 'hls.js';
+import { Attachment } from '../src/hls-attachment.js';
 import { deadlineAheadMs, deadlineBeforePlaybackMs, deadlineMs, type Playhead } from '../src/hls-deadline.js';
+import type { Session } from '../src/session.js';
+import { pretendBrowser } from './environment.js';
 
 function playhead(at: Partial<Playhead> & { ranges?: [number, number][] } = {}): Playhead {
   const { ranges = [[0, 20]], ...rest } = at;
@@ -58,4 +62,20 @@ describe('a fragment is needed', () => {
     expect(deadlineMs(init, playhead({ ranges: [[0, 12], [15, 30]] }))).toBe(2000);
     expect(deadlineMs(init, playhead({ ranges: [] }))).toBe(0);
   });
+});
+
+test.each([
+  ['playback', [0, 0, 2000]],
+  ['economy', [0, 2500, 4500]],
+])('before the first frame, with start: %s, segments are needed then', async (start, expected) => {
+  pretendBrowser();
+  const { default: Hls } = await import('hls.js');
+  const hls = new Hls({ autoStartLoad: false });
+  const session = { options: { start }, onEnd: () => () => undefined, hasPeers: false };
+  const attachment = new Attachment(session as unknown as Session, hls);
+  const needed = (sn: number | 'initSegment', startS: number) =>
+    attachment.deadlineMs({ frag: { sn, start: startS, duration: 2 } } as unknown as FragmentLoaderContext);
+  expect([needed('initSegment', 6), needed(3, 6), needed(4, 8)]).toEqual(expected);
+  attachment.detach();
+  hls.destroy();
 });
