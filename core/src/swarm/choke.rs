@@ -3,7 +3,8 @@
 //! While it carries everything, everybody is served. Once somebody had to be sent away, the uplink is given out: those who wait
 //! are called one after the other, each for a share that is sent within half a second: who has just come to the network, so that
 //! its second segment is there when the first one has played, then the one that gave most lately (reciprocity, and what is new
-//! reaches first those who pass on most), every sixteenth time the one that waits longest (optimistic unchoke). BEP 3 keeps four peers unchoked for ten seconds at a time; segments of a few seconds are over by then.
+//! reaches first those who pass on most), every sixteenth time the one that waits longest (optimistic unchoke). BEP 3 keeps four
+//! peers unchoked for ten seconds at a time; segments of a few seconds are over by then.
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ const EXPECTED: usize = 1;
 /// Every so many calls go to the one who waits longest.
 const OPTIMISTIC: u32 = 16;
 /// Who has come to the network so lately has had nothing to give. Its certificate says when that was, so that nobody is new again
-/// by connecting again.
+/// by connecting again alone. Who has it renewed first is.
 pub(crate) const NEW: Duration = Duration::from_secs(10);
 /// How long what was given is remembered.
 pub(crate) const MEMORY: Duration = Duration::from_secs(20);
