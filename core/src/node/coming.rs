@@ -13,10 +13,11 @@ use crate::{
 
 impl Node {
     /// Groups that are on their way from the origin.
-    pub(super) fn coming_from_origin(&self, content: &ContentId) -> Option<GroupRange> {
-        let mut fetches = self.fetches.values();
-        let fetch = fetches.find(|fetch| fetch.origin.is_some() && fetch.content() == Some(*content))?;
-        fetch.origin_groups.or_else(|| self.all_groups(fetch))
+    pub(super) fn coming_from_origin(&self, content: &ContentId) -> impl Iterator<Item = GroupRange> {
+        let of_it = self.fetches.values().filter(|fetch| fetch.content() == Some(*content));
+        of_it.flat_map(|fetch| {
+            fetch.origins.iter().filter_map(|run| run.groups.or_else(|| self.all_groups(fetch)))
+        })
     }
 
     /// Whether all of a part is here or on its way.
@@ -29,10 +30,10 @@ impl Node {
         })
     }
 
-    /// The origin was asked: neighbours hear what it brings.
-    pub(super) fn tell_origin_coming(&mut self, fetch: &mut Fetch) {
+    /// The origin is asked for these groups, or for all: neighbours hear what it brings.
+    pub(super) fn tell_origin_coming(&mut self, fetch: &mut Fetch, groups: Option<GroupRange>) {
         let (Some(content), Some(all)) = (fetch.content(), self.all_groups(fetch)) else { return };
-        let groups = fetch.origin_groups.unwrap_or(all);
+        let groups = groups.unwrap_or(all);
         for (place, part) in duty::parts(all.end().value(), fetch.parts).enumerate() {
             fetch.told |= u8::from(part.iter().all(|group| groups.contains(group))) << place;
         }

@@ -116,7 +116,7 @@ impl Node {
 
     /// Cancels what is still under way and lets the blob go, unless the store keeps it.
     pub(super) fn end_fetch(&mut self, mut fetch: Fetch) {
-        let coming = fetch.origin.is_some();
+        let coming = fetch.asks_origin();
         self.abort_origin(&mut fetch);
         self.abort_sidecar(&fetch);
         if let Phase::Trading { content } = fetch.phase {

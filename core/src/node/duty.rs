@@ -29,6 +29,8 @@ const RESOLVE_PATIENCE: Duration = Duration::from_millis(400);
 const LIST_PATIENCE: Duration = Duration::from_millis(1500);
 /// Longest time beyond its deadline that a fetch is left to neighbours before a slow origin.
 const OVERTIME: Duration = Duration::from_secs(3);
+/// Most requests to the origin at a time for what is missing of one segment: as many as a browser has connections to a host.
+const MAX_RUNS: usize = 6;
 /// How long a new neighbour may take to say what it holds.
 const HEAR_PATIENCE: Duration = Duration::from_millis(250);
 
@@ -83,15 +85,21 @@ impl Node {
         if let Some(len) = self.known_len(fetch) {
             self.pace.weigh(len);
         }
-        match self.origin_due(fetch, now) {
-            Due::At(at) => fetch.wake = Some(at),
-            Due::Now(part) => self.start_origin(fetch, part, now),
-            Due::NotNeeded => {}
+        for _ in 0..MAX_RUNS {
+            match self.origin_due(fetch, now) {
+                Due::At(at) => fetch.wake = Some(at),
+                Due::Now(part) => {
+                    self.start_origin(fetch, part, now);
+                    continue;
+                }
+                Due::NotNeeded => {}
+            }
+            break;
         }
         if let Phase::Listing { ask: ListAsk::Peer(_, until), .. } = fetch.phase {
             fetch.wake_by(until);
         }
-        if fetch.origin.is_some() && self.has_holder(fetch) {
+        if fetch.asks_origin() && self.has_holder(fetch) {
             let stall = (fetch.origin_progress + ORIGIN_STALL).min(fetch.deadline);
             if now < stall {
                 fetch.wake_by(stall);
@@ -100,7 +108,7 @@ impl Node {
     }
 
     fn origin_due(&self, fetch: &mut Fetch, now: Timestamp) -> Due {
-        if fetch.origin.is_some() || fetch.origin_error.is_some() || fetch.whole.is_some() {
+        if !self.may_ask_origin(fetch) || fetch.origin_error.is_some() || fetch.whole.is_some() {
             return Due::NotNeeded;
         }
         if self.is_held(fetch) || fetch.waiters.is_empty() {
@@ -118,9 +126,14 @@ impl Node {
         }
         let latest = fetch
             .deadline
-            .saturating_sub(self.pace.margin(self.missing_bytes(fetch), self.missing_runs(fetch)));
+            .saturating_sub(self.pace.margin(self.missing_bytes(fetch), self.missing_rounds(fetch)));
         let late = latest <= now;
         let shared = self.is_shared(fetch);
+        match fetch.asks_origin() {
+            true if shared => return Due::NotNeeded,
+            true if !late => return Due::At(latest),
+            _ => {}
+        }
         if shared && self.others_come_first(fetch) {
             fetch.turn = None;
             return Due::NotNeeded;
@@ -139,6 +152,12 @@ impl Node {
             _ if shared || !late => Due::Now(part),
             _ => Due::Now(None),
         }
+    }
+
+    /// Whether one more request may be made: the first one, or one for what those under way don't bring.
+    fn may_ask_origin(&self, fetch: &Fetch) -> bool {
+        let Some(stored) = self.trading(fetch) else { return !fetch.asks_origin() };
+        fetch.origins.len() < MAX_RUNS && stored.held.missing().any(|group| !fetch.origin_asked(group))
     }
 
     /// Whether there is anybody to share the origin with, and it serves ranges.
@@ -173,10 +192,11 @@ impl Node {
     /// Whether the running request for the whole segment is to end, the origin being slow, in favour of parts that are shared
     /// with neighbours.
     fn gives_way(&self, fetch: &Fetch, now: Timestamp) -> bool {
-        if fetch.origin_groups.is_some() || self.trading(fetch).is_none() || !self.can_share(fetch) {
+        if self.trading(fetch).is_none() || !self.can_share(fetch) {
             return false;
         }
-        let Some(OriginUse::Segment(request)) = fetch.origin.and_then(|id| self.origins.get(&id)) else {
+        let whole = fetch.origins.iter().find(|run| run.groups.is_none());
+        let Some(OriginUse::Segment(request)) = whole.and_then(|run| self.origins.get(&run.request)) else {
             return false;
         };
         request.takes_longer_than(SLOW, self.missing_bytes(fetch), now)
@@ -200,7 +220,7 @@ impl Node {
     fn twin_stalls_at(&self, fetch: &Fetch) -> Option<Timestamp> {
         let Phase::Trading { content } = fetch.phase else { return None };
         let twins = self.fetches.values().filter(|twin| twin.phase == Phase::Trading { content });
-        twins.filter(|twin| twin.origin.is_some()).map(|twin| twin.origin_progress + ORIGIN_STALL).max()
+        twins.filter(|twin| twin.asks_origin()).map(|twin| twin.origin_progress + ORIGIN_STALL).max()
     }
 
     /// Until when peers may bring the segment, and the part that is to be asked for then; `None` if there is nobody to wait for.
@@ -265,13 +285,13 @@ impl Node {
         fetch.parts > 1 && !fetch.no_range && !self.pace.refuses_ranges
     }
 
-    /// Runs of missing groups: each is a request to the origin.
-    fn missing_runs(&self, fetch: &Fetch) -> u32 {
+    /// Runs of missing groups: each is a request to the origin, so many at a time.
+    fn missing_rounds(&self, fetch: &Fetch) -> u32 {
         let Some(stored) = self.trading(fetch) else { return 1 };
         let is_missing =
             |group: u32| group < stored.held.groups() && !stored.held.contains(GroupIndex::new(group));
         let ends = (0..stored.held.groups()).filter(|group| is_missing(*group) && !is_missing(group + 1));
-        ends.count().max(1) as u32
+        (ends.count().max(1) as u32).div_ceil(MAX_RUNS as u32)
     }
 
     fn trading(&self, fetch: &Fetch) -> Option<&Stored> {

@@ -47,6 +47,13 @@ pub(super) enum ListAsk {
     Sidecar(OriginRequestId),
 }
 
+/// A request to the origin, and the groups that it brings; `None`: all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OriginRun {
+    pub(super) request: OriginRequestId,
+    pub(super) groups: Option<GroupRange>,
+}
+
 /// The fetch of one segment.
 #[derive(Clone, Debug)]
 pub(super) struct Fetch {
@@ -73,10 +80,9 @@ pub(super) struct Fetch {
     pub(super) turn: Option<Timestamp>,
     /// When the group list was known, or the fetch began.
     pub(super) listed: Timestamp,
-    pub(super) origin: Option<OriginRequestId>,
-    /// Groups the running origin request brings; `None`: all.
-    pub(super) origin_groups: Option<GroupRange>,
-    /// Last time it brought bytes, or was sent.
+    /// Requests to the origin that are under way: one for all of it or a part, or several for what is missing near the deadline.
+    pub(super) origins: Vec<OriginRun>,
+    /// Last time one of them brought bytes, or was sent.
     pub(super) origin_progress: Timestamp,
     pub(super) origin_error: Option<FetchError>,
     /// The origin's groups that wait for the group list.
@@ -125,9 +131,8 @@ impl Fetch {
             list_values: Vec::new(),
             no_range: false,
             opened: false,
-            origin: None,
+            origins: Vec::new(),
             origin_bytes: 0,
-            origin_groups: None,
             origin_progress: now,
             origin_error: None,
             peer_bytes: 0,
@@ -190,10 +195,17 @@ impl Fetch {
 
     /// Whether the origin is bringing a group, in time and without a pause.
     pub(super) fn origin_brings(&self, group: GroupIndex, now: Timestamp) -> bool {
-        self.origin.is_some()
-            && now < self.deadline
-            && now < self.origin_progress + ORIGIN_STALL
-            && self.origin_groups.is_none_or(|groups| groups.contains(group))
+        now < self.deadline && now < self.origin_progress + ORIGIN_STALL && self.origin_asked(group)
+    }
+
+    /// Whether the origin is being asked for anything.
+    pub(super) fn asks_origin(&self) -> bool {
+        !self.origins.is_empty()
+    }
+
+    /// Whether the origin is being asked for a group.
+    pub(super) fn origin_asked(&self, group: GroupIndex) -> bool {
+        self.origins.iter().any(|run| run.groups.is_none_or(|groups| groups.contains(group)))
     }
 
     /// Notes a peer that gave something.

@@ -13,7 +13,7 @@ use crate::{
     id::{ContentId, FetchId, LinkId, SegmentId},
     swarm::{Claim, Holder, Late, assign, duty, rarest_first},
     time::Timestamp,
-    units::GroupIndex,
+    units::{GroupIndex, GroupRange},
     wire::{LinkMessage, Request},
 };
 
@@ -217,8 +217,8 @@ impl Node {
             }
         }
         self.move_head(fetch, &content);
-        if fetch.origin.is_some() {
-            self.tell_origin_coming(fetch);
+        for run in fetch.origins.clone() {
+            self.tell_origin_coming(fetch, run.groups);
         }
         if fetch.whole.is_some_and(|whole| whole != len.bytes()) {
             self.contradict(fetch, now);
@@ -283,10 +283,10 @@ impl Node {
         }
     }
 
-    /// What the origin brings now need not come from peers too.
-    pub(super) fn take_back_asked(&mut self, fetch: &mut Fetch) {
+    /// What the origin brings now, these groups or all, need not come from peers too.
+    pub(super) fn take_back_asked(&mut self, fetch: &mut Fetch, groups: Option<GroupRange>) {
         let Some(content) = fetch.content() else { return };
-        let brings = |group: &GroupIndex| fetch.origin_groups.is_none_or(|groups| groups.contains(*group));
+        let brings = |group: &GroupIndex| groups.is_none_or(|groups| groups.contains(*group));
         for link in fetch.asked.links(brings) {
             let Some(state) = self.links.get_mut(&link) else { continue };
             for (request, groups) in state.asking.take_back(&content, brings) {

@@ -3,7 +3,7 @@
 use super::{Node, fetch::Fetch, links::Link};
 use crate::{
     id::{PeerId, StreamId},
-    swarm::{Asking, duty},
+    swarm::{self, Asking, duty},
     time::Timestamp,
 };
 
@@ -11,6 +11,9 @@ use crate::{
 const LEAST_FITNESS: f64 = 0.1;
 /// …nor by more than this, where uplinks are scarce: who has much more is early enough.
 const MOST_FITNESS: f64 = 1.6;
+
+/// Who has just come leaves it to the others, many tiers long.
+pub(super) const NEWCOMERS_FITNESS: f64 = 1e-4;
 
 /// This peer's draws for the parts of a segment: they differ by part, segment and peer.
 pub(super) struct Lots([u8; 32]);
@@ -70,6 +73,9 @@ impl Node {
     /// was never full: who has less is of little use to the others, and where uplinks are scarce who has more
     /// comes due in the place of those.
     fn fitness(&self, stream: &StreamId, now: Timestamp) -> f64 {
+        if self.is_wide(stream) && self.is_newcomer(now) {
+            return NEWCOMERS_FITNESS;
+        }
         let Some(capacity) = self.uploads.capacity() else { return 1.0 };
         // Where nobody is sent away all uplinks are as good, and as many come due as are to.
         let is_scarce = |asking: &Asking| match self.is_wide(stream) {
@@ -81,6 +87,14 @@ impl Node {
         let twice = 2.0 * self.demand.at(now).value().max(1) as f64;
         let part = (capacity.value() as f64 / twice).clamp(LEAST_FITNESS, most);
         part * part * part * part
+    }
+
+    /// Whether this peer has just come to others who have been there for longer: it hears of little yet, and has enough to catch up.
+    fn is_newcomer(&self, now: Timestamp) -> bool {
+        let ready = self.links.values().filter(|state| state.is_ready());
+        let (new, all) =
+            ready.fold((0, 0), |(new, all), state| (new + usize::from(state.asking.is_new(now)), all + 1));
+        2 * new < all && self.first_fetch.is_none_or(|at| now < at + swarm::NEW)
     }
 
     pub(super) fn lots(&self, fetch: &Fetch) -> Lots {

@@ -38,7 +38,7 @@ impl Node {
         let size = self.swarm_size(&stream);
         for (_, fetch) in self.fetches.iter_mut() {
             let untold =
-                fetch.told == 0 && fetch.origin.is_none() && matches!(fetch.phase, Phase::Trading { .. });
+                fetch.told == 0 && !fetch.asks_origin() && matches!(fetch.phase, Phase::Trading { .. });
             if untold && fetch.stream == stream {
                 fetch.parts = duty::part_count(size);
             }

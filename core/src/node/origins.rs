@@ -9,7 +9,7 @@ use litemap::LiteMap;
 
 use super::{
     Node,
-    fetch::{Fetch, ListAsk, Phase},
+    fetch::{Fetch, ListAsk, OriginRun, Phase},
     io::{Event, FetchError, OriginHead, Output},
     pace::Pace,
 };
@@ -121,6 +121,9 @@ impl Node {
             None => fetch.key.range(),
         };
         let Some(waiter) = fetch.first_waiter() else { return };
+        if part.is_none() {
+            self.abort_origin(fetch);
+        }
         self.abort_twin_origins(fetch);
         let request = OriginRequestId::new(self.next_handle());
         let state = SegmentRequest {
@@ -136,26 +139,29 @@ impl Node {
             first_byte: None,
         };
         self.origins.insert(request, OriginUse::Segment(Box::new(state)));
-        fetch.origin = Some(request);
         fetch.origin_progress = now;
-        fetch.origin_groups = part.and_then(|part| {
+        let groups = part.and_then(|part| {
             let last = u32::try_from((part.end - 1) / GROUP).ok()?;
             GroupRange::new(GroupIndex::new((part.start / GROUP) as u32), GroupIndex::new(last + 1))
         });
+        fetch.origins.push(OriginRun { request, groups });
         self.open_blob(fetch, None);
-        self.take_back_asked(fetch);
-        self.tell_origin_coming(fetch);
+        self.take_back_asked(fetch, groups);
+        self.tell_origin_coming(fetch, groups);
         self.output(Output::OriginFetch { request, fetch: waiter, range: asked, fresh: fetch.contradicted });
     }
 
-    /// The first run of missing groups, of a part or of all, as bytes of the segment; `None` if that is all of it.
+    /// The first run of missing groups that no request brings yet, of a part or of all, as bytes of the segment; `None` if that is
+    /// all of it.
     fn missing_part(&self, fetch: &Fetch, part: Option<GroupRange>) -> Option<Range<u64>> {
         let Phase::Trading { content } = fetch.phase else { return None };
         let stored = self.store.get(&content)?;
-        if stored.held.is_empty() && part.is_none() {
+        if stored.held.is_empty() && part.is_none() && !fetch.asks_origin() {
             return None;
         }
-        let mut missing = stored.held.missing().filter(|group| part.is_none_or(|part| part.contains(*group)));
+        let is_open =
+            |group: &GroupIndex| part.is_none_or(|part| part.contains(*group)) && !fetch.origin_asked(*group);
+        let mut missing = stored.held.missing().filter(is_open);
         let first = missing.next()?;
         let mut last = first;
         for group in missing {
@@ -170,7 +176,7 @@ impl Node {
     }
 
     pub(super) fn abort_origin(&mut self, fetch: &mut Fetch) {
-        if let Some(request) = fetch.origin.take() {
+        for OriginRun { request, .. } in std::mem::take(&mut fetch.origins) {
             if let Some(OriginUse::Segment(state)) = self.origins.remove(&request) {
                 state.tell_pace(&mut self.pace, fetch.origin_progress);
             }
@@ -184,7 +190,8 @@ impl Node {
             .fetches
             .iter_mut()
             .filter(|(_, twin)| twin.blob == fetch.blob)
-            .filter_map(|(_, twin)| twin.origin.take())
+            .flat_map(|(_, twin)| std::mem::take(&mut twin.origins))
+            .map(|run| run.request)
             .collect();
         for request in twins {
             self.origins.remove(&request);
@@ -305,7 +312,7 @@ impl Node {
             return;
         };
         self.with_fetch(state.segment, |node, fetch| {
-            fetch.origin = None;
+            fetch.origins.retain(|run| run.request != request);
             if let Some((group, digest)) = state.hasher.take().and_then(SegmentHasher::finish) {
                 let short_tail =
                     node.known_len(fetch).is_some_and(|len| position.saturating_sub(state.base) < len);
@@ -337,7 +344,7 @@ impl Node {
     fn origin_broke(&mut self, request: OriginRequestId, error: FetchError, now: Timestamp) {
         match self.origins.remove(&request) {
             Some(OriginUse::Segment(state)) => self.with_fetch(state.segment, |node, fetch| {
-                fetch.origin = None;
+                fetch.origins.retain(|run| run.request != request);
                 if state.whole {
                     fetch.origin_error = Some(error);
                     fetch.digests.clear();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Least time that is kept in hand, …
-const LEAST_MARGIN: Duration = Duration::from_millis(500);
+const LEAST_MARGIN: Duration = Duration::from_millis(300);
 /// …and as long as nothing is known of the origin.
 const FIRST_MARGIN: Duration = Duration::from_secs(1);
 /// More than this is kept in hand only if the origin is expected to take as long.
@@ -37,7 +37,7 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Time to keep in hand for fetching so many bytes in so many requests, one after the other: twice the estimate, but no more
-    /// than 4 s unless the estimate itself is; at least half a second.
+    /// than 4 s unless the estimate itself is; at least 0.3 s.
     pub(super) fn margin(&self, bytes: u64, requests: u32) -> Duration {
         let Some(latency) = self.latency else { return FIRST_MARGIN };
         let estimate = latency * requests + self.transfer(bytes);
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn twice_the_expected_time_is_kept_in_hand_within_limits() {
         assert_eq!(Pace::default().margin(MEGABYTE, 1), FIRST_MARGIN);
-        assert_eq!(origin(0.1).margin(MEGABYTE, 1), LEAST_MARGIN);
+        assert_eq!(origin(0.1).margin(MEGABYTE / 10, 1), LEAST_MARGIN);
         assert_eq!(seconds(origin(1.0).margin(MEGABYTE, 1)), 2.2);
         assert_eq!(origin(3.0).margin(MEGABYTE, 1), SAFE_MARGIN);
         assert_eq!(seconds(origin(8.0).margin(MEGABYTE, 1)), 8.1);

@@ -18,7 +18,7 @@ mod uplink;
 pub(crate) use asking::{Answer, Asking, Late};
 pub(crate) use assign::{Holder, assign, rarest_first};
 pub(crate) use bep3::Rounds;
-pub(crate) use choke::{Candidate, Choker, MEMORY, Turn, has_time, share};
+pub(crate) use choke::{Candidate, Choker, MEMORY, NEW, Turn, has_time, share};
 pub(crate) use claims::{Claim, Claims};
 pub use giving::BULK_LOW;
 pub(crate) use giving::{Giving, Run, Upload};

@@ -47,7 +47,10 @@ fn answer_parts(lab: &mut Lab, number: u32) {
         let node = &lab.tabs[tab].node;
         let fetch = node.fetches.values().find(|fetch| fetch.key == key(number));
         let asked = fetch.and_then(|fetch| {
-            lab.tabs[tab].asked.iter().position(|asked| Some(asked.request) == fetch.origin)
+            lab.tabs[tab]
+                .asked
+                .iter()
+                .position(|asked| fetch.origins.iter().any(|run| run.request == asked.request))
         });
         let Some(asked) = asked.map(|place| lab.tabs[tab].asked.remove(place)) else { continue };
         let range = asked.range.expect("a part");
@@ -82,7 +85,7 @@ fn the_crowd_shares_a_slow_origin_part_by_part() {
 /// Requests to the origin for a segment, of all tabs.
 fn requests(lab: &Lab, number: u32) -> usize {
     let of = |tab: &Tab| {
-        tab.node.fetches.values().filter(|fetch| fetch.key == key(number) && fetch.origin.is_some()).count()
+        tab.node.fetches.values().filter(|fetch| fetch.key == key(number) && fetch.asks_origin()).count()
     };
     lab.tabs.iter().map(of).sum()
 }

@@ -47,6 +47,66 @@ fn with_range() -> (Lab, FetchId, Asked) {
     (lab, fetch, asked)
 }
 
+/// Tab 1 has every second group from tab 0, which brings no other one, and is about to run dry.
+fn with_holes() -> (Lab, FetchId) {
+    let mut lab = Lab::connected(2);
+    let fetch = lab.fetch(1, 0, Duration::from_secs(5));
+    lab.answer_sidecars(1, 0);
+    lab.silent.insert(0);
+    lab.claim(0, 1, 0, Held::All);
+    lab.advance(Duration::from_millis(10));
+    let mut even = vec![0, 2, 4, 6];
+    while !even.is_empty() {
+        let requests: Vec<Request> = lab.tabs[1]
+            .said
+            .iter()
+            .filter_map(|(_, message)| match message {
+                LinkMessage::Request(request) => Some(request.clone()),
+                _ => None,
+            })
+            .collect();
+        let asks = |request: &Request, group| {
+            request.groups.iter().any(|range| range.contains(GroupIndex::new(group)))
+        };
+        let next = even.iter().position(|group| requests.iter().any(|request| asks(request, *group)));
+        let group = even.remove(next.expect("some are asked for"));
+        let request = requests.iter().find(|request| asks(request, group)).unwrap();
+        bring(&mut lab, request, group);
+        lab.advance(Duration::from_millis(10));
+    }
+    lab.advance(Duration::from_millis(4850));
+    (lab, fetch)
+}
+
+#[test]
+fn near_the_deadline_all_runs_of_missing_groups_are_asked_for_at_once() {
+    let (mut lab, fetch) = with_holes();
+    let held = lab.tabs[1].node.stats().verified_groups;
+    let asked = std::mem::take(&mut lab.tabs[1].asked);
+    assert!(asked.len() >= 3, "{asked:?}");
+    let bytes: usize = asked.iter().map(|asked| part(*asked).len()).sum();
+    assert_eq!(bytes.div_ceil(GROUP) as u64 + held, 7, "each missing group once");
+    for asked in asked.into_iter().rev() {
+        lab.answer(1, asked, 206, &part(asked));
+    }
+    assert_eq!(lab.tabs[1].delivered, [(fetch, segment(0), Delivery::Verified, 200)]);
+}
+
+#[test]
+fn where_one_of_several_runs_fails_the_player_gets_the_whole_segment() {
+    let (mut lab, fetch) = with_holes();
+    let asked = std::mem::take(&mut lab.tabs[1].asked);
+    let failed = asked[1].request;
+    lab.call(1, &[], |node, now| node.handle_origin_failed(failed, now));
+    lab.settle();
+    let whole = lab.tabs[1].asked.pop().expect("it is repeated");
+    assert_eq!(whole.range, None);
+    // What comes of the others, which were given up, is ignored.
+    lab.bytes(1, asked[0], &part(asked[0]));
+    lab.answer(1, whole, 200, &segment(0));
+    assert_eq!(lab.tabs[1].delivered, [(fetch, segment(0), Delivery::Verified, 200)]);
+}
+
 #[test]
 fn a_tab_alone_asks_for_the_whole_segment_at_once() {
     let (mut lab, fetch, asked) = alone(Roots::Origin);
