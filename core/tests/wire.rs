@@ -78,6 +78,7 @@ fn certificate() -> SignedCertificate {
         group: NetworkGroup::from_bytes([5; 16]),
         role: Role::Tab,
         rights: Rights::SWARM.with(Rights::UPLOAD),
+        since: NOW,
         issued: NOW,
         expires: NOW + Duration::from_secs(1800),
         issuer: issuer().public_key(),

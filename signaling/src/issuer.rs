@@ -72,6 +72,15 @@ pub(crate) struct Issuer {
     groups: GroupKey,
 }
 
+/// Who is certified: what stays the same over all of a peer's certificates.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Holder {
+    pub(crate) key: PublicKey,
+    pub(crate) nonce: Nonce,
+    /// When it was certified first.
+    pub(crate) since: WallTime,
+}
+
 impl Issuer {
     /// Signs what is blocked.
     pub(crate) fn sign_blocked(&self, issued: WallTime, contents: Blocked) -> SignedBlockList {
@@ -115,13 +124,13 @@ impl Issuer {
         self.groups.unknown()
     }
 
-    /// The nonce of an earlier certificate of this key, if this issuer gave it not too long ago.
-    pub(crate) fn previous_nonce(
+    /// Who an earlier certificate of this key says it is, if this issuer gave it not too long ago.
+    pub(crate) fn known(
         &self,
         previous: &SignedCertificate,
         holder: PublicKey,
         now: WallTime,
-    ) -> Option<Nonce> {
+    ) -> Option<Holder> {
         let issuers = [self.public_key()];
         let verified = previous.verify(&issuers, now).or_else(|error| match error {
             IdentityError::Expired { at } if now < at + PREVIOUS_GRACE => {
@@ -132,23 +141,23 @@ impl Issuer {
         verified
             .ok()
             .filter(|certificate| certificate.public_key == holder)
-            .map(|certificate| certificate.nonce)
+            .map(|Certificate { public_key: key, nonce, since, .. }| Holder { key, nonce, since })
     }
 
     /// Certifies a tab.
     pub(crate) fn certify(
         &self,
-        holder: PublicKey,
-        nonce: Nonce,
+        holder: Holder,
         from: Locality,
         now: WallTime,
     ) -> (PeerId, SignedCertificate) {
         let certificate = Certificate {
-            public_key: holder,
-            nonce,
+            public_key: holder.key,
+            nonce: holder.nonce,
             group: from.group,
             role: Role::Tab,
             rights: Rights::SWARM.with(Rights::UPLOAD),
+            since: holder.since,
             issued: now,
             expires: now + CERTIFICATE_LIFETIME,
             issuer: self.public_key(),
@@ -209,26 +218,26 @@ mod tests {
 
     const NOW: WallTime = WallTime::from_secs(1_000_000);
 
-    fn holder() -> PublicKey {
-        Identity::from_seed([9; 32]).public_key()
+    fn holder() -> Holder {
+        let key = Identity::from_seed([9; 32]).public_key();
+        Holder { key, nonce: Nonce::from_bytes([4; 16]), since: WallTime::from_secs(900_000) }
     }
 
-    fn certified(issuer: &Issuer, nonce: Nonce) -> SignedCertificate {
+    fn certified(issuer: &Issuer) -> SignedCertificate {
         let from = issuer.locality([203, 0, 113, 1].into());
-        issuer.certify(holder(), nonce, from, NOW).1
+        issuer.certify(holder(), from, NOW).1
     }
 
     #[test]
-    fn an_earlier_certificate_keeps_its_nonce_until_six_hours_after_expiry() {
+    fn an_earlier_certificate_keeps_its_nonce_and_age_until_six_hours_after_expiry() {
         let issuer = Issuer::from_seed([1; 32]);
-        let nonce = Nonce::from_bytes([4; 16]);
-        let previous = certified(&issuer, nonce);
+        let previous = certified(&issuer);
         let expired = NOW + CERTIFICATE_LIFETIME;
         let last = WallTime::from_secs((expired + PREVIOUS_GRACE).as_secs() - 1);
         for now in [NOW, expired, last] {
-            assert_eq!(issuer.previous_nonce(&previous, holder(), now), Some(nonce));
+            assert_eq!(issuer.known(&previous, holder().key, now), Some(holder()));
         }
-        assert_eq!(issuer.previous_nonce(&previous, holder(), expired + PREVIOUS_GRACE), None);
+        assert_eq!(issuer.known(&previous, holder().key, expired + PREVIOUS_GRACE), None);
     }
 
     #[test]
@@ -244,10 +253,9 @@ mod tests {
     #[test]
     fn a_certificate_of_another_key_or_issuer_keeps_nothing() {
         let issuer = Issuer::from_seed([1; 32]);
-        let nonce = Nonce::from_bytes([4; 16]);
         let thief = Identity::from_seed([8; 32]).public_key();
-        assert_eq!(issuer.previous_nonce(&certified(&issuer, nonce), thief, NOW), None);
-        let other = certified(&Issuer::from_seed([2; 32]), nonce);
-        assert_eq!(issuer.previous_nonce(&other, holder(), NOW), None);
+        assert_eq!(issuer.known(&certified(&issuer), thief, NOW), None);
+        let other = certified(&Issuer::from_seed([2; 32]));
+        assert_eq!(issuer.known(&other, holder().key, NOW), None);
     }
 }

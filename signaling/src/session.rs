@@ -3,7 +3,7 @@
 use tabswarm_core::{
     bounded::BoundedVec,
     id::{Nonce, PeerId, StreamId},
-    identity::{IdentityError, PublicKey, SignedCertificate, SignedIntroduction, Trusted, domain},
+    identity::{IdentityError, SignedCertificate, SignedIntroduction, Trusted, domain},
     wire::{
         AttestFailure, AttestRequest, ClientHello, ClientMessage, FEATURE_NEAR, Frame, Frames, GoawayReason,
         PROTOCOL_VERSIONS, ServiceMessage, Welcome,
@@ -14,6 +14,7 @@ use tracing::debug;
 use crate::{
     attest::stream_of,
     groups::{Locality, Overloaded},
+    issuer::Holder,
     outbox::{Close, Outbox},
     rate::Bucket,
     registry::{Introductions, JoinError, Seat},
@@ -60,8 +61,7 @@ pub(crate) struct Session {
     outbox: Outbox,
     seat: Seat,
     me: PeerId,
-    key: PublicKey,
-    nonce: Nonce,
+    holder: Holder,
     from: Locality,
     attests: Bucket,
     early_attests: Vec<AttestRequest>,
@@ -86,16 +86,17 @@ impl Session {
         let (shared, key) = (service.shared(), hello.public_key);
         let wall_now = service.wall_now();
         let previous = hello.previous.as_ref();
-        let nonce = match previous.and_then(|previous| shared.issuer.previous_nonce(previous, key, wall_now))
-        {
-            Some(nonce) => nonce,
+        let known = previous.and_then(|previous| shared.issuer.known(previous, key, wall_now));
+        let holder = match known {
+            Some(holder) => holder,
             None => {
                 service.charge_certificate(from)?;
                 let no_randomness = Close::Goaway { reason: GoawayReason::Overloaded, retry_after_secs: 10 };
-                Nonce::from_bytes(random().map_err(|_| no_randomness)?)
+                let nonce = Nonce::from_bytes(random().map_err(|_| no_randomness)?);
+                Holder { key, nonce, since: wall_now }
             }
         };
-        let (me, certificate) = shared.issuer.certify(key, nonce, from, wall_now);
+        let (me, certificate) = shared.issuer.certify(holder, from, wall_now);
         let group = (hello.features & FEATURE_NEAR != 0).then_some(from.group);
         let (seat, replaced) = service.registry().connect(me, key, group, outbox.clone(), service.now());
         if let Some(older) = replaced {
@@ -104,8 +105,7 @@ impl Session {
         }
         debug!(peer = %me, "peer is admitted");
         let (service, attests) = (service.clone(), Bucket::default());
-        let session =
-            Self { service, outbox, seat, me, key, nonce, from, attests, early_attests: Vec::new() };
+        let session = Self { service, outbox, seat, me, holder, from, attests, early_attests: Vec::new() };
         session.welcome(version, certificate);
         Ok(session)
     }
@@ -149,7 +149,7 @@ impl Session {
             }
             ClientMessage::Renew => {
                 let issuer = &self.service.shared().issuer;
-                let (_, fresh) = issuer.certify(self.key, self.nonce, self.from, self.service.wall_now());
+                let (_, fresh) = issuer.certify(self.holder, self.from, self.service.wall_now());
                 self.outbox.send(&ServiceMessage::Renewed(Box::new(fresh)));
                 Ok(())
             }

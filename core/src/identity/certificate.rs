@@ -67,6 +67,8 @@ pub struct Certificate {
     pub role: Role,
     /// What it may do.
     pub rights: Rights,
+    /// When the peer was certified first, under this id.
+    pub since: WallTime,
     /// From when it holds.
     pub issued: WallTime,
     /// Until when it holds.
@@ -146,6 +148,7 @@ pub(crate) mod tests {
             group: NetworkGroup::from_bytes([3; 16]),
             role: Role::Tab,
             rights: Rights::SWARM.with(Rights::UPLOAD),
+            since: NOW,
             issued: NOW,
             expires: NOW + CERTIFICATE_LIFETIME,
             issuer: issuer().public_key(),

@@ -230,7 +230,7 @@ impl Node {
         match hello.verify(&expected) {
             Ok(agreed) => {
                 let Some(state) = self.links.get_mut(&link) else { return };
-                state.asking.note_age(wall.since(agreed.certificate.issued), now);
+                state.asking.note_age(wall.since(agreed.certificate.since), now);
                 state.may_upload = agreed.certificate.rights.contains(Rights::UPLOAD);
                 match &mut state.state {
                     State::Connecting { greeted } => *greeted = true,

@@ -26,8 +26,8 @@ pub(crate) const CHOKED: Duration = Duration::from_secs(2);
 const EXPECTED: usize = 1;
 /// Every so many calls go to the one who waits longest.
 const OPTIMISTIC: u32 = 16;
-/// Who has come to the network so lately has had nothing to give. Its certificate says when that was, so that nobody is new again
-/// by connecting again alone. Who has it renewed first is.
+/// Who has come to the network so lately has had nothing to give. Its certificate says when that was, renewed or not, so that nobody
+/// is new again by connecting again.
 pub(crate) const NEW: Duration = Duration::from_secs(10);
 /// How long what was given is remembered.
 pub(crate) const MEMORY: Duration = Duration::from_secs(20);

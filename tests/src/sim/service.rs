@@ -14,8 +14,7 @@ use tabswarm_core::{
     content::{ATTESTATION_LIFETIME, Attestation},
     id::{NetworkGroup, Nonce, PeerId, StreamId},
     identity::{
-        CERTIFICATE_LIFETIME, Certificate, Identity, PublicKey, Rights, Role, SignedCertificate,
-        SignedIntroduction, domain,
+        CERTIFICATE_LIFETIME, Certificate, Identity, PublicKey, Rights, Role, SignedIntroduction, domain,
     },
     time::{Timestamp, WallTime},
     wire::{
@@ -63,7 +62,7 @@ pub(crate) enum Arrival {
 #[derive(Debug)]
 enum Connection {
     Challenged([u8; 32]),
-    Admitted { key: PublicKey, nonce: Nonce, seat: Seat },
+    Admitted { certificate: Certificate, seat: Seat },
 }
 
 /// The running service.
@@ -112,18 +111,30 @@ impl Service {
         }
     }
 
-    fn certify(&self, key: PublicKey, nonce: Nonce, group: NetworkGroup, now: WallTime) -> SignedCertificate {
+    /// The first certificate of a key, or one that follows another.
+    fn certify(
+        &mut self,
+        key: PublicKey,
+        previous: Option<&Certificate>,
+        group: NetworkGroup,
+        now: WallTime,
+    ) -> Certificate {
+        let (nonce, since) = previous.map(|previous| (previous.nonce, previous.since)).unwrap_or_else(|| {
+            let mut bytes = [0; 16];
+            self.rng.fill_bytes(&mut bytes);
+            (Nonce::from_bytes(bytes), now)
+        });
         Certificate {
             public_key: key,
             nonce,
             group,
             role: Role::Tab,
             rights: Rights::SWARM.with(Rights::UPLOAD),
+            since,
             issued: now,
             expires: now + CERTIFICATE_LIFETIME,
             issuer: self.identity.public_key(),
         }
-        .sign(&self.identity)
     }
 }
 
@@ -221,8 +232,8 @@ impl World {
                     let ClientMessage::Hello(hello) = message else { panic!("the first message is a hello") };
                     self.admit(from, &hello, &challenge);
                 }
-                Some(Connection::Admitted { key, nonce, seat }) => {
-                    let admitted = (*key, *nonce, *seat);
+                Some(Connection::Admitted { certificate, seat }) => {
+                    let admitted = (certificate.clone(), *seat);
                     self.serve(from, admitted, message);
                 }
                 None => return,
@@ -235,28 +246,24 @@ impl World {
         key.verify(domain::SERVICE_HELLO, challenge, &hello.proof).expect("an honest core proves its key");
         let issuers = [self.service.identity.public_key()];
         let previous = hello.previous.as_ref().and_then(|previous| previous.verify(&issuers, now).ok());
-        let nonce = previous.filter(|previous| previous.public_key == key).map(|previous| previous.nonce);
-        let nonce = nonce.unwrap_or_else(|| {
-            let mut bytes = [0; 16];
-            self.service.rng.fill_bytes(&mut bytes);
-            Nonce::from_bytes(bytes)
-        });
+        let previous = previous.filter(|previous| previous.public_key == key);
         let group = self.group_of(from.host);
-        let certificate = self.service.certify(key, nonce, group, now);
+        let certificate = self.service.certify(key, previous.as_ref(), group, now);
         let at = self.now();
         let near = hello.features & FEATURE_NEAR != 0;
         let group = near.then_some(group);
-        let (seat, replaced) = self.service.registry.connect(PeerId::new(&key, &nonce), key, group, from, at);
+        let (seat, replaced) = self.service.registry.connect(certificate.peer_id(), key, group, from, at);
         if let Some(older) = replaced.filter(|older| *older != from) {
             self.service.connections.remove(&older);
             self.hang_up(older);
         }
-        self.service.connections.insert(from, Connection::Admitted { key, nonce, seat });
+        let signed = certificate.clone().sign(&self.service.identity);
+        self.service.connections.insert(from, Connection::Admitted { certificate, seat });
         let welcome = Welcome {
             version: PROTOCOL_VERSIONS.max(),
             features: 0,
             issuers: BoundedVec::first_of(issuers),
-            certificate,
+            certificate: signed,
             now,
             ice_servers: BoundedVec::new(),
             attests: self.service.attests,
@@ -264,8 +271,8 @@ impl World {
         self.tell(from, &ServiceMessage::Welcome(Box::new(welcome)));
     }
 
-    fn serve(&mut self, from: ConnectionId, admitted: (PublicKey, Nonce, Seat), message: ClientMessage) {
-        let (key, nonce, seat) = admitted;
+    fn serve(&mut self, from: ConnectionId, admitted: (Certificate, Seat), message: ClientMessage) {
+        let (certificate, seat) = admitted;
         let now = self.now();
         match message {
             ClientMessage::Hello(_) => panic!("one hello a connection"),
@@ -282,8 +289,10 @@ impl World {
             ClientMessage::Introduce { to, introduction } => self.introduce(from, seat, to, introduction),
             ClientMessage::Attest(request) => self.attest(from, &request),
             ClientMessage::Renew => {
-                let certificate = self.service.certify(key, nonce, self.group_of(from.host), self.wall());
-                self.tell(from, &ServiceMessage::Renewed(Box::new(certificate)));
+                let (group, now) = (self.group_of(from.host), self.wall());
+                let renewed = self.service.certify(certificate.public_key, Some(&certificate), group, now);
+                let signed = renewed.sign(&self.service.identity);
+                self.tell(from, &ServiceMessage::Renewed(Box::new(signed)));
             }
             ClientMessage::Ping => self.tell(from, &ServiceMessage::Pong),
             ClientMessage::Full(full) => self.service.registry.set_full(seat, full),

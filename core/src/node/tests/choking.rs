@@ -100,6 +100,17 @@ fn who_was_sent_away_is_called_when_there_is_time_and_nobody_comes_between() {
 }
 
 #[test]
+fn a_peer_is_new_for_ten_seconds_from_its_first_certificate_on_and_not_from_a_renewed_one() {
+    for (age, is_new) in [(0, true), (9, true), (10, false), (60, false)] {
+        let mut lab = Lab::new(2, Roots::Origin);
+        lab.age = Duration::from_secs(age);
+        lab.settle();
+        let asking = &lab.tabs[0].node.links[&lab.link(0, 1)].asking;
+        assert_eq!(asking.is_new(lab.now), is_new, "{age} s after the first, with one issued just now");
+    }
+}
+
+#[test]
 fn who_has_just_come_is_served_while_others_wait_and_then_is_no_longer() {
     let mut lab = Lab::connected(4);
     lab.hold(0, 0);
@@ -108,7 +119,6 @@ fn who_has_just_come_is_served_while_others_wait_and_then_is_no_longer() {
     let link = lab.link(0, 3);
     let now = lab.now;
     let state = lab.tabs[0].node.links.get_mut(&link).unwrap();
-    assert!(!state.asking.is_new(now), "its certificate is a minute old");
     state.asking.note_age(Duration::from_secs(8), now);
     assert_eq!(serve(&mut lab, 3, 0, 0..5).refused, [4], "a longer line for who is new");
     later(&mut lab, 2000);

@@ -6,120 +6,15 @@ use std::{
 };
 
 use super::super::*;
+pub(super) use super::fixtures::*;
 use crate::{
     bounded::BoundedVec,
-    content::{
-        Attestation, GROUP_LEN, GroupList, ListHasher, SegmentEntry, SegmentKey, SegmentLen,
-        SignedAttestation, Track,
-    },
-    id::{ContentId, NetworkGroup, NetworkId, Nonce},
-    identity::{
-        CERTIFICATE_LIFETIME, Certificate, Description, Fingerprint, PublicKey, Rights, Role,
-        SignedCertificate, SignedIntroduction,
-    },
+    identity::{Description, Fingerprint, PublicKey, Rights, SignedIntroduction},
     units::ByteRange,
     wire::{
-        Attested, ClientMessage, Have, HaveEntry, Held, LinkMessage, PROTOCOL_VERSIONS, ServiceMessage,
-        Welcome, frames,
+        ClientMessage, Have, HaveEntry, Held, LinkMessage, PROTOCOL_VERSIONS, ServiceMessage, Welcome, frames,
     },
 };
-
-pub(super) const EPOCH: WallTime = WallTime::from_secs(1_700_000_000);
-pub(super) const STREAM_NAME: &str = "/show/master.m3u8";
-/// Groups of a segment of the lab; the last is short.
-pub(super) const GROUPS: u32 = 7;
-pub(super) const LEN: u64 = (GROUPS as u64 - 1) * GROUP_LEN as u64 + 1000;
-
-pub(super) fn issuer() -> Identity {
-    Identity::from_seed([1; 32])
-}
-
-pub(super) fn publisher() -> Identity {
-    Identity::from_seed([3; 32])
-}
-
-pub(super) fn network() -> NetworkId {
-    NetworkId::of_issuer(&issuer().public_key())
-}
-
-/// The bytes of segment `number`.
-pub(super) fn segment(number: u32) -> Vec<u8> {
-    (0..LEN as u32).map(|index| ((index ^ number << 16).wrapping_mul(2_654_435_761) >> 24) as u8).collect()
-}
-
-pub(super) fn key(number: u32) -> SegmentKey {
-    SegmentKey::new(format!("{number}.m4s"), None).unwrap()
-}
-
-pub(super) fn list(bytes: &[u8]) -> GroupList {
-    let mut hasher = ListHasher::new();
-    hasher.update(bytes).unwrap();
-    hasher.finish_list().unwrap()
-}
-
-pub(super) fn content(number: u32) -> ContentId {
-    list(&segment(number)).root()
-}
-
-/// The group list as it lies in a sidecar.
-pub(super) fn sidecar(number: u32) -> Vec<u8> {
-    list(&segment(number)).values().iter().flat_map(|value| *value.as_bytes()).collect()
-}
-
-pub(super) fn manifest() -> Manifest {
-    let entry = |number: u32| {
-        let root = content(number);
-        SegmentEntry::new(
-            key(number),
-            0,
-            SegmentLen::new(LEN).unwrap(),
-            root,
-            u64::from(32 * GROUPS * number),
-        )
-    };
-    let track = Track::new("index.m3u8", "index.m3u8.groups").unwrap();
-    Manifest::new(STREAM_NAME, EPOCH, vec![track], (0..8).map(entry).collect()).unwrap()
-}
-
-pub(super) fn stream(roots: Roots) -> Stream {
-    let publisher = match roots {
-        Roots::Signed(key) => Some(key),
-        Roots::Attested | Roots::Origin => None,
-    };
-    Stream { id: StreamId::new(publisher.as_ref(), STREAM_NAME), name: STREAM_NAME.to_owned(), roots }
-}
-
-pub(super) fn attested(number: u32, bytes: &[u8], now: WallTime) -> Attested {
-    let list = list(bytes);
-    let attestation: SignedAttestation = Attestation {
-        stream: stream(Roots::Attested).id,
-        key: key(number),
-        len: list.len(),
-        root: list.root(),
-        expires: now + Duration::from_secs(3600),
-    }
-    .sign(&issuer());
-    Attested { attestation, values: BoundedVec::first_of(list.values().iter().copied()) }
-}
-
-/// Of a peer that has been there for a minute.
-pub(super) fn certificate(holder: PublicKey, now: WallTime) -> SignedCertificate {
-    certificate_with(Rights::SWARM.with(Rights::UPLOAD), holder, now)
-}
-
-fn certificate_with(rights: Rights, holder: PublicKey, now: WallTime) -> SignedCertificate {
-    let certificate = Certificate {
-        public_key: holder,
-        nonce: Nonce::from_bytes([4; 16]),
-        group: NetworkGroup::from_bytes([5; 16]),
-        role: Role::Tab,
-        rights,
-        issued: WallTime::from_secs(now.as_secs().saturating_sub(60)),
-        expires: now + CERTIFICATE_LIFETIME,
-        issuer: issuer().public_key(),
-    };
-    certificate.sign(&issuer())
-}
 
 /// A request to the origin that the test has to answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -163,6 +58,8 @@ pub(super) struct Lab {
     pub(super) issuers: Vec<PublicKey>,
     /// What its certificates allow.
     pub(super) rights: Rights,
+    /// How long ago it certified peers first, as it says in new certificates.
+    pub(super) age: Duration,
     pub(super) attests: bool,
     /// Introductions that the service would have carried, if `carries` is off.
     pub(super) held: Vec<(PeerId, SignedIntroduction)>,
@@ -205,6 +102,7 @@ impl Lab {
             service: true,
             issuers: vec![issuer().public_key()],
             rights: Rights::SWARM.with(Rights::UPLOAD),
+            age: AGE,
             attests: false,
             held: Vec::new(),
             carries: true,
@@ -553,7 +451,7 @@ impl Lab {
                     version: PROTOCOL_VERSIONS.max(),
                     features: 0,
                     issuers: BoundedVec::first_of(self.issuers.iter().copied()),
-                    certificate: certificate_with(self.rights, hello.public_key, self.wall()),
+                    certificate: certificate_with(self.rights, self.age, hello.public_key, self.wall()),
                     now: self.wall(),
                     ice_servers: BoundedVec::new(),
                     attests: self.attests,

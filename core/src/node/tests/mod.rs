@@ -4,6 +4,7 @@ mod blocks;
 mod choking;
 mod crowded;
 mod disk;
+mod fixtures;
 mod hedging;
 mod hostile;
 mod introductions;

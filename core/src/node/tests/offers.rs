@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{super::*, lab::*};
+use super::{
+    super::{line::NEWCOMERS_FITNESS, *},
+    lab::*,
+};
 use crate::{
     bounded::BoundedVec,
     id::RequestId,
@@ -22,12 +25,18 @@ fn offered(start: u32, end: u32) -> Held {
 
 /// So many tabs in a swarm of a hundred, or of themselves alone.
 fn swarm(tabs: usize, large: bool) -> Lab {
-    let mut lab = Lab::connected(tabs);
+    let mut lab = Lab::new(tabs, Roots::Origin);
+    tell_size(&mut lab, large);
+    lab
+}
+
+fn tell_size(lab: &mut Lab, large: bool) {
+    lab.settle();
+    let tabs = lab.tabs.len();
     let population = if large { 100 } else { tabs as u32 };
     for tab in 0..tabs {
         lab.tell(tab, &ServiceMessage::Population { stream: stream(Roots::Origin).id, population });
     }
-    lab
 }
 
 /// Of them the first has asked the origin for all of a segment, and the others want it.
@@ -160,6 +169,26 @@ fn among_many_who_passes_nothing_on_is_not_counted_among_those_who_go_first() {
         lab.advance(Duration::from_secs(8));
         let before = |place: &(u32, u32)| if large { 0 } else { place.0 };
         assert_eq!(place(&lab), early.iter().map(|place| (before(place), later)).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn among_many_who_has_just_come_to_those_who_were_there_goes_last() {
+    let minute = Duration::from_secs(60);
+    for (large, age, early, later) in
+        [(true, minute, NEWCOMERS_FITNESS, 1.0), (true, Duration::ZERO, 1.0, 1.0), (false, minute, 1.0, 1.0)]
+    {
+        let mut lab = Lab::new(3, Roots::Origin);
+        lab.age = age;
+        tell_size(&mut lab, large);
+        lab.fetch(0, 1, FAR);
+        let fitness = |lab: &Lab| {
+            let node = &lab.tabs[0].node;
+            node.line(node.fetches.values().next().expect("it fetches"), lab.now).place(0).fitness
+        };
+        assert_eq!(fitness(&lab), early, "{large} {age:?}");
+        lab.advance(Duration::from_secs(10));
+        assert_eq!(fitness(&lab), later, "{large} {age:?}");
     }
 }
 
