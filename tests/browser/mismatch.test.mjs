@@ -88,3 +88,16 @@ test('signed mode takes the right bytes of the re-fetch', async (t) => {
   assert.deepEqual(report.hlsErrors, []);
   assert.deepEqual(stage.wrong(report), []);
 });
+
+test('signed mode says so of a first segment that played before it could be checked, and does not share it', async (t) => {
+  const stage = await Stage.open(t, browser, 'signed');
+  const first = /high\/segment-00/;
+  stage.origin.addFault({ path: first, viewer: 'v1', flipByteAt: 20_000 });
+  const tab = await stage.play('v1', AHEAD);
+  const report = await tab.until('said so', (seen) => mismatches(seen).length > 0);
+  assert.match(mismatches(report)[0].detail.url, first);
+  const second = await (await stage.play('v2', BEHIND)).finished();
+  assert.deepEqual(stage.wrong(second), []);
+  assert.deepEqual(mismatches(second), []);
+  assert.ok(second.stats.peerBytes > 0, 'other segments were shared');
+});

@@ -9,7 +9,7 @@ import { moduleError } from './errors.js';
 import { plainFetch } from './http.js';
 import type { Carrier, Delivered, Load, LoadRequest } from './load.js';
 import { abandonModule, onModuleLost, panicMessage, type Glue, type Module } from './module.js';
-import { Throughput } from './transfer.js';
+import type { Throughput } from './transfer.js';
 
 type Peer = InstanceType<Glue['Peer']>;
 type PeerHooks = import('./tabswarm.js').PeerHooks;
@@ -70,11 +70,10 @@ type Opened = RTCPeerConnection | WebSocket | AbortController;
 
 /** See the module documentation. @internal */
 export class Engine implements Carrier {
-  /** The rate of all transfers, for players that adapt to it. */
-  readonly throughput = new Throughput();
   readonly #glue: Glue;
   readonly #memory: WebAssembly.Memory;
   readonly #listener: EngineListener;
+  readonly #throughput: Throughput;
   readonly #loads = new Map<number, Load>();
   /** The last {@link MAX_UNVERIFIED} fetches that were delivered unchecked, the oldest first. */
   readonly #unverified = new Map<number, LoadRequest>();
@@ -87,11 +86,12 @@ export class Engine implements Carrier {
   #telling = false;
   #queue: (() => void)[] = [];
 
-  /** @throws TabswarmError `module-failed` */
-  constructor(module: Module, options: EngineOptions, listener: EngineListener) {
+  /** `throughput` takes all transfers. @throws TabswarmError `module-failed` */
+  constructor(module: Module, options: EngineOptions, listener: EngineListener, throughput: Throughput) {
     this.#glue = module.glue;
     this.#memory = module.memory;
     this.#listener = listener;
+    this.#throughput = throughput;
     const lost = panicMessage();
     if (lost !== undefined) throw moduleError(lost);
     try {
@@ -362,7 +362,7 @@ export class Engine implements Carrier {
       originChunk: (fetch, bytes) => {
         const load = this.#loads.get(fetch);
         if (!load) return;
-        load.transfer.received(bytes, now());
+        load.receivedFromOrigin(bytes);
         queue(() => listener.chunkDownloaded(load, bytes, undefined));
       },
       originEnd: (fetch) => this.#loads.get(fetch)?.transfer.originEnded(now()),
@@ -378,7 +378,7 @@ export class Engine implements Carrier {
       delivered: (fetch, status, bytes, verified, originBytes, peerBytes, diskBytes, tookMs, peers) => {
         const load = this.#finish(fetch);
         if (!load) return;
-        this.throughput.add(load.transfer);
+        if (!load.isCopy) this.#throughput.add(load.transfer);
         if (!verified) this.#rememberUnverified(fetch, load.request);
         const buffer = bytes as Uint8Array<ArrayBuffer>;
         const from = { originBytes, peerBytes, diskBytes, peers, tookMs };

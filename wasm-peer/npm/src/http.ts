@@ -76,6 +76,14 @@ export function makeResponse(url: string, status: number, bytes: Uint8Array<Arra
   });
 }
 
+/** A file's answer to a request, with the header `Range` or without, of which these bytes are there, from `offset` on. @internal */
+export function makePart(url: string, bytes: Uint8Array<ArrayBuffer>, offset: number, range: string | undefined): Response {
+  const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(range ?? '') ?? [];
+  if (first === undefined) return makeResponse(url, 200, bytes, undefined);
+  const start = Number(first);
+  return makeResponse(url, 206, bytes.subarray(start - offset, Number(last) + 1 - offset), start);
+}
+
 /** The bytes for whoever reads them, who may do with them what he likes: copied when they are read, not before. */
 function copies(bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array<ArrayBuffer>> {
   let at = 0;

@@ -1,6 +1,7 @@
 /** One segment on its way: asked of the peers' engine, or of the origin alone where there is no engine. */
 
-import { plainFetch } from './http.js';
+import { EarlyAnswer, type Whole } from './early.js';
+import { makePart, plainFetch } from './http.js';
 import type { ByteRange } from './keys.js';
 import { Transfer, type TransferListener } from './transfer.js';
 
@@ -66,7 +67,11 @@ export class Load {
   readonly #carrier: Carrier;
   readonly #startedMs = performance.now();
   readonly #abort = new AbortController();
-  #early: Promise<Response> | undefined;
+  #early: EarlyAnswer | undefined;
+  /** What came of that, and was counted. */
+  #earlyBytes = 0;
+  /** What the origin has answered to another load of the same. */
+  #kept: Uint8Array<ArrayBuffer> | undefined;
   #isAhead: boolean;
   #isStored = false;
   #deadlineAtMs: number | undefined;
@@ -117,17 +122,51 @@ export class Load {
   /** Asks the origin for all of it, before it is known who carries the load out. */
   askEarly(): void {
     this.transfer.originStarted(performance.now());
-    this.#early = this.#askOrigin();
-    this.#early.catch(() => undefined);
+    this.#early = new EarlyAnswer(this.#askOrigin(), {
+      answered: () => this.transfer.originAnswered(performance.now()),
+      received: (bytes) => {
+        this.#earlyBytes += bytes;
+        this.transfer.received(bytes, performance.now());
+      },
+    });
+  }
+
+  /** The origin's bytes came to whoever carries the load out; it may have read again what was read before. */
+  receivedFromOrigin(bytes: number): void {
+    const again = Math.min(bytes, this.#earlyBytes);
+    this.#earlyBytes -= again;
+    if (bytes > again) this.transfer.received(bytes - again, performance.now());
+  }
+
+  /** Whether the origin is not asked, as it has answered another load. */
+  get isCopy(): boolean {
+    return this.#kept !== undefined;
+  }
+
+  /**
+   * Its outcome is what was asked early, unchecked, if that is complete before anybody carries the load out; and a load of the same
+   * out of those bytes, for whoever is to check them.
+   */
+  async finishEarly(): Promise<{ delivered: Delivered; copy: Load } | undefined> {
+    const whole = await this.#early?.complete;
+    if (!whole || this.#done || !this.#isAsked(whole)) return undefined;
+    this.#early = undefined;
+    this.transfer.originEnded(performance.now());
+    const copy = new Load({ ...this.request, deadlineMs: 0, isAhead: true }, this.#carrier);
+    // What is delivered is no longer ours.
+    copy.#kept = whole.bytes.slice();
+    return { delivered: this.#deliver(whole.status, whole.bytes), copy };
   }
 
   /** The origin's answer to what was asked early, for who would ask for the same; once. Its body ends with the signal. */
   takeEarly(range: string | undefined, signal: AbortSignal): Promise<Response> | undefined {
+    const { url, range: whole } = this.request;
+    if (this.#kept) return Promise.resolve(makePart(url.href, this.#kept, whole?.start ?? 0, range));
     const early = this.#early;
     if (!early || range !== this.#range) return undefined;
     this.#early = undefined;
     signal.addEventListener('abort', () => this.#abort.abort(), { once: true });
-    return early;
+    return early.take();
   }
 
   /** Gives it up. */
@@ -156,20 +195,31 @@ export class Load {
     this.#early = undefined;
     if (!early) transfer.originStarted(performance.now());
     try {
-      const response = await (early ?? this.#askOrigin());
+      const response = await (early?.take() ?? this.#askOrigin());
       transfer.originAnswered(performance.now());
       if (!response.ok) return this.finish({ kind: 'failed', code: 'status', status: response.status });
       const bytes = new Uint8Array(await response.arrayBuffer());
-      transfer.received(bytes.length, performance.now());
-      const tookMs = performance.now() - this.#startedMs;
-      const { status } = response;
-      const sources = { originBytes: bytes.length, peerBytes: 0, diskBytes: 0, peers: [] };
-      this.finish({ kind: 'delivered', status, bytes, isLent: false, verified: false, ...sources, tookMs });
+      this.receivedFromOrigin(bytes.length);
+      this.#deliver(response.status, bytes);
     } catch {
       this.finish({ kind: 'failed', code: 'network', status: 0 });
     } finally {
       transfer.originEnded(performance.now());
     }
+  }
+
+  /** Whether that is what was asked for. A server that ignores ranges is the engine's matter. */
+  #isAsked({ status, bytes }: Whole): boolean {
+    const { range } = this.request;
+    return range === undefined || (status === 206 && bytes.length === range.end - range.start);
+  }
+
+  #deliver(status: number, bytes: Uint8Array<ArrayBuffer>): Delivered {
+    const tookMs = performance.now() - this.#startedMs;
+    const sources = { originBytes: bytes.length, peerBytes: 0, diskBytes: 0, peers: [] };
+    const delivered = { kind: 'delivered', status, bytes, isLent: false, verified: false, ...sources, tookMs } as const;
+    this.finish(delivered);
+    return delivered;
   }
 
   get #range(): string | undefined {

@@ -32,7 +32,8 @@ export interface TabswarmOptions {
    */
   manifest?: string;
   /**
-   * What becomes of origin bytes that contradict the publisher's signature twice.
+   * What becomes of origin bytes that contradict the publisher's signature twice. A first segment that comes before the module was
+   * delivered already: an `origin-mismatch` event tells of it.
    * @default 'refuse'
    */
   signedMismatch?: 'refuse' | 'deliver';

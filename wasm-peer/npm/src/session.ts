@@ -19,6 +19,12 @@ import { Throughput, type TransferListener } from './transfer.js';
 /** Connections' paths are looked up at most this often. Milliseconds. */
 const PATH_INTERVAL_MS = 1000;
 
+/** The module comes when there is a picture, or after this: until then the picture has the machine for itself. Milliseconds. */
+const PICTURE_PATIENCE_MS = 700;
+
+/** What is needed sooner is asked of the origin while the module is on its way. Milliseconds. */
+const MODULE_PATIENCE_MS = 1000;
+
 /** The disk; a page that wants none does not load what it takes. */
 async function openDisk(limitBytes: number): Promise<Disk | undefined> {
   try {
@@ -47,7 +53,8 @@ export class Session {
   readonly #endings = new Set<() => void>();
   readonly #paths = new Map<number, Path>();
   readonly #rates = new Map<number, RateMeter>();
-  readonly #plainThroughput = new Throughput();
+  /** The rate of all transfers, for players that adapt to it. */
+  readonly #throughput = new Throughput();
   /** What carries loads out, once it is there. */
   readonly #carrier: Carrier = {
     cancel: (load) => this.#engine?.cancel(load),
@@ -59,6 +66,9 @@ export class Session {
   #engine: Engine | undefined;
   #streams: Streams | undefined;
   #hasPlayed = false;
+  /** Has the module loaded. */
+  begin!: () => void;
+  readonly #begun = new Promise<void>((resolve) => (this.begin = resolve));
   #device: DeviceWatch | undefined;
   /** Whether the page wants P2P. */
   #isEnabled: boolean;
@@ -84,13 +94,18 @@ export class Session {
     this.#device = new DeviceWatch(this.options.policy, () => this.#share());
     this.#endings.add(() => this.#device?.stop());
     this.#sharing = this.#sharingNow();
-    this.#streams = new Streams(this.#load(signaling), this.options);
+    this.#streams = new Streams(this.#load(signaling), this.options, this.#begun);
+    if (this.options.start === 'economy') return this.begin();
+    const timer = setTimeout(() => this.begin(), PICTURE_PATIENCE_MS);
+    this.#endings.add(() => clearTimeout(timer));
   }
 
   /** The engine; nothing if there won't be one. */
   async #load(signaling: string): Promise<Engine | undefined> {
     try {
       if (this.options.persist) this.#opening = openDisk(this.options.persistLimitBytes);
+      await this.#begun;
+      if (this.#destroyed) return undefined;
       const module = await loadModule(this.options.wasmUrl);
       this.#disk = await this.#opening;
       if (this.#destroyed) return undefined;
@@ -130,7 +145,7 @@ export class Session {
       ...(iceServers && { iceServers }),
       ...(issuerKeys && { issuerKeys }),
     };
-    const engine = new Engine(module, options, this.#listener());
+    const engine = new Engine(module, options, this.#listener(), this.#throughput);
     this.#engine = engine;
     if (this.#disk?.blocks) engine.keptBlocks(this.#disk.blocks);
     for (const { content, stream, bytes } of this.#disk?.restored ?? []) engine.restored(content, stream, bytes);
@@ -160,7 +175,7 @@ export class Session {
 
   /** Bytes a millisecond that segments came with, or undefined before the first. */
   get bytesPerMs(): number | undefined {
-    return (this.#engine?.throughput ?? this.#plainThroughput).bytesPerMs;
+    return this.#throughput.bytesPerMs;
   }
 
   /** @throws TabswarmError `destroyed` */
@@ -208,11 +223,12 @@ export class Session {
     const stream = this.#sharedStream(request.url, request.playlist);
     if (!stream) return undefined;
     const load = new Load(request, this.#carrier, listener);
-    this.#loads.add(load);
-    void load.outcome.then(() => this.#loads.delete(load));
+    this.#follow(load);
     // The first picture does not wait for us.
     const isFirst = !this.#hasPlayed && !this.hasPeers && request.deadlineMs === 0;
-    if (this.options.start === 'playback' && (isFirst || stream.place === undefined)) void this.#askEarly(load);
+    if (!isFirst) this.begin();
+    const isUrgent = stream.place === undefined && (request.deadlineMs ?? 0) < MODULE_PATIENCE_MS;
+    if (this.options.start === 'playback' && (isFirst || isUrgent)) void this.#askEarly(load, stream);
     if (stream.place !== undefined) this.#fetch(load, stream);
     else void stream.patience.then(() => this.#fetch(load, stream));
     return load;
@@ -221,14 +237,27 @@ export class Session {
   /** Fetches a segment from the origin alone. */
   loadPlainly(request: LoadRequest, listener?: TransferListener): Load {
     const load = new Load(request, NO_CARRIER, listener);
-    void load.fetchPlainly().then(() => this.#plainThroughput.add(load.transfer));
+    void load.fetchPlainly().then(() => this.#throughput.add(load.transfer));
     return load;
   }
 
   /** Asks the origin before the engine is there, unless the segment may be on disk. */
-  async #askEarly(load: Load): Promise<void> {
-    if (this.options.persist && ((await this.#opening)?.restored.length ?? 0) > 0) return;
+  async #askEarly(load: Load, stream: OpenStream): Promise<void> {
+    if (this.options.persist && ((await this.#opening)?.restored.length ?? 0) > 0) return this.begin();
     if (!load.isAhead && !load.done && load.id === undefined) load.askEarly();
+    const early = await load.finishEarly();
+    if (!early) return this.begin();
+    const { delivered, copy } = early;
+    this.#throughput.add(load.transfer);
+    this.#emit('segment-loaded', segmentLoaded(load.request.url.href, delivered));
+    this.#follow(copy);
+    await stream.patience;
+    this.#fetch(copy, stream);
+  }
+
+  #follow(load: Load): void {
+    this.#loads.add(load);
+    void load.outcome.then(() => this.#loads.delete(load));
   }
 
   #fetch(load: Load, stream: OpenStream): void {
@@ -249,11 +278,13 @@ export class Session {
 
   firstFrame(): void {
     this.#hasPlayed = true;
+    this.begin();
     this.#engine?.firstFrame();
   }
 
   setP2p(on: boolean): void {
     this.#isEnabled = on;
+    if (on) this.begin();
     this.#share();
   }
 
@@ -296,6 +327,7 @@ export class Session {
     if (this.#destroyed) return;
     this.#end();
     this.#destroyed = true;
+    this.begin();
     this.#streams?.end(destroyed());
     for (const load of [...this.#loads]) load.cancel(destroyed());
     this.#engine?.destroy();

@@ -10,7 +10,7 @@ import type { ResolvedOptions } from './options.js';
 const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 /** A manifest that takes longer than this is none. Milliseconds. */
 const MANIFEST_LIMIT_MS = 10_000;
-/** Segments wait no longer than this, from the stream's opening, for it to be joined; then they come over plain HTTP. Milliseconds. */
+/** Segments wait no longer than this for it to be joined, once the module is being loaded; then they come over plain HTTP. Milliseconds. */
 const JOIN_PATIENCE_MS = 1000;
 
 /** A stream that was asked to be opened. @internal */
@@ -37,12 +37,17 @@ export class Streams {
   #engine: Engine | undefined;
   readonly #options: ResolvedOptions;
   readonly #streams = new Map<string, OpenStream>();
+  readonly #begun: Promise<void>;
   /** Of manifests that are on their way. */
   readonly #limits = new Set<TimeLimit>();
 
-  /** `started` gives the engine once it runs, or nothing if there won't be one: then no stream can be joined. */
-  constructor(started: Promise<Engine | undefined>, options: ResolvedOptions) {
+  /**
+   * `started` gives the engine once it runs, or nothing if there won't be one: then no stream can be joined. `begun` resolves when
+   * its module begins to be loaded.
+   */
+  constructor(started: Promise<Engine | undefined>, options: ResolvedOptions, begun = Promise.resolve()) {
     this.#started = started;
+    this.#begun = begun;
     this.#options = options;
   }
 
@@ -133,14 +138,17 @@ export class Streams {
         throw error;
       },
     );
-    stream.patience = new Promise((resolve) => {
-      const timer = setTimeout(resolve, JOIN_PATIENCE_MS);
-      const settled = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      stream.ready.then(settled, settled);
-    });
+    stream.patience = this.#begun.then(
+      () =>
+        new Promise((resolve) => {
+          const timer = setTimeout(resolve, JOIN_PATIENCE_MS);
+          const settled = () => {
+            clearTimeout(timer);
+            resolve();
+          };
+          stream.ready.then(settled, settled);
+        }),
+    );
   }
 
   #leave(stream: OpenStream): void {
@@ -153,6 +161,7 @@ export class Streams {
   async #join(stream: OpenStream): Promise<void> {
     const { roots, stream: pinned, publisherKey } = this.#options;
     const name = pinned ?? streamName(stream.playlist);
+    await this.#begun;
     const manifest = roots === 'attested' ? undefined : this.#manifest(stream);
     // It may fail while the engine is on its way; below it is heard.
     manifest?.catch(() => undefined);

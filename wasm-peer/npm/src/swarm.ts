@@ -103,7 +103,9 @@ export class Tabswarm extends EventTarget {
    * `too-many-streams`, `invalid-url`, `destroyed`: its segments then come over HTTP.
    */
   open(playlistUrl: string): Promise<void> {
-    return sessionOf(this).open(playlistUrl);
+    const session = sessionOf(this);
+    session.begin();
+    return session.open(playlistUrl);
   }
 
   /** Counters, and what is so now. Connections' candidate types and round-trip times are up to a second old. */

@@ -108,13 +108,13 @@ describe('a fragment', () => {
     expect(new Uint8Array(response?.data as ArrayBuffer)).toEqual(SEGMENT);
     expect(stats).toBe(held);
     expect(stats).toMatchObject({ loaded: 400_000, total: 400_000, aborted: false });
-    expect(swarm.stats().originBytes).toBe(400_000);
+    await until('the swarm has it too', () => swarm.stats().originBytes === 400_000);
   });
 
   test('has bytes of its own, for hls.js hands them to its worker', async () => {
     const hls = await attached();
     const results = await Promise.all([0, 1].map(() => startLoading(hls, '/film/seg.ts').result));
-    expect(swarm.stats().originBytes).toBe(400_000);
+    await until('the swarm has it too', () => swarm.stats().originBytes === 400_000);
     const [one, other] = results.map(({ response }) => response?.data as ArrayBuffer);
     structuredClone(one, { transfer: [one!] });
     expect(one?.byteLength).toBe(0);
@@ -282,7 +282,7 @@ describe('attach()', () => {
     await until('the playlist was read', () => hls.levels.length > 0);
     swarm.attach(hls);
     await startLoading(hls, '/film/seg.ts').result;
-    expect(swarm.stats().originBytes).toBe(400_000);
+    await until('the swarm has it too', () => swarm.stats().originBytes === 400_000);
   });
 
   test('lowers the buffer where the page has no wish', () => {
@@ -326,7 +326,7 @@ describe('attach()', () => {
     await until('the playlist was read', () => other.levels.length > 0);
     detach();
     await startLoading(one, '/film/seg.ts').result;
-    expect(swarm.stats().originBytes).toBe(400_000);
+    await until('the swarm has it too', () => swarm.stats().originBytes === 400_000);
   });
 
   test('ends with the player', () => {

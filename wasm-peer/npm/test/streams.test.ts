@@ -58,6 +58,7 @@ describe('a manifest that does not come', () => {
     silentServer();
     const streams = streamsWith({ publisherKey: KEY });
     const { ready, patience } = streams.open(PLAYLIST);
+    await vi.advanceTimersByTimeAsync(0);
     expect(vi.getTimerCount()).toBe(2);
     streams.end(new TabswarmError('destroyed', 'over'));
     await expect(ready).rejects.toMatchObject({ code: 'destroyed' });
