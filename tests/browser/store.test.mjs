@@ -38,7 +38,10 @@ function files(tab) {
     for await (const directory of root.values()) {
       if (directory.kind !== 'directory') continue;
       for await (const file of directory.values()) {
-        if (file.kind === 'file' && /^[0-9a-f]{64}-\d+$/.test(file.name)) found.push({ name: file.name, size: (await file.getFile()).size });
+        if (file.kind !== 'file' || !/^[0-9a-f]{64}-\d+$/.test(file.name)) continue;
+        // It may be removed meanwhile.
+        const bytes = await file.getFile().catch(() => undefined);
+        if (bytes) found.push({ name: file.name, size: bytes.size });
       }
     }
     return found;

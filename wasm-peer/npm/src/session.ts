@@ -251,7 +251,7 @@ export class Session {
     this.#throughput.add(load.transfer);
     this.#emit('segment-loaded', segmentLoaded(load.request.url.href, delivered));
     this.#follow(copy);
-    await stream.patience;
+    await stream.ready.catch(() => undefined);
     this.#fetch(copy, stream);
   }
 
