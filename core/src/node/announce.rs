@@ -145,15 +145,17 @@ impl Node {
 
     /// Tells a new neighbour everything that is held of the joined streams.
     pub(super) fn announce_all(&mut self, link: LinkId) {
-        self.announce_held(link, |_| true);
+        self.announce_held(link, None);
     }
 
     /// A neighbour lost content: it is told what it was spared while it held all of it.
     pub(super) fn announce_again(&mut self, link: LinkId, contents: &[ContentId]) {
-        self.announce_held(link, |content| contents.contains(content));
+        self.announce_held(link, Some(contents));
     }
 
-    fn announce_held(&mut self, link: LinkId, wanted: impl Fn(&ContentId) -> bool) {
+    /// Tells a neighbour what is held, or what of these contents is.
+    fn announce_held(&mut self, link: LinkId, contents: Option<&[ContentId]>) {
+        let wanted = |content: &ContentId| contents.is_none_or(|contents| contents.contains(content));
         let mut by_stream: LiteMap<StreamId, Vec<HaveEntry>> = LiteMap::new();
         for (content, stored) in self.store.iter() {
             if !self.streams.contains_key(&stored.stream) || !wanted(content) {
