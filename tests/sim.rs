@@ -372,7 +372,7 @@ fn who_gives_nothing_gets_less_while_uplinks_are_full_and_costs_nothing_while_th
     let (_, _, rich) = crowd(15.0, false);
     let (_, _, rich_leeched) = crowd(15.0, true);
     let (all_give, ..) = crowd(1.2, false);
-    assert!(givers >= all_give - 0.1, "givers got {givers:.3}, and {all_give:.3} if all gave");
+    assert!(givers >= all_give - 0.12, "givers got {givers:.3}, and {all_give:.3} if all gave");
     assert!(leechers <= 0.5 * givers, "leechers got {leechers:.3}, givers {givers:.3}");
     assert!(rich_leeched >= rich - 0.02, "{rich_leeched:.3} instead of {rich:.3}");
 }

@@ -127,6 +127,7 @@ fn link_messages() -> Vec<(&'static str, Vec<LinkMessage>)> {
         entry(Held::Groups(BoundedVec::first_of([range(0, 1), range(200, 4096)]))),
         entry(Held::Coming(BoundedVec::first_of([range(0, 8)]))),
         entry(Held::Offered(BoundedVec::first_of([range(0, 2)]))),
+        entry(Held::OnDuty(BoundedVec::first_of([range(4, 8)]))),
     ];
     let request =
         Request { id: RequestId::new(300), content: CONTENT, groups: BoundedVec::first_of([range(4, 8)]) };
@@ -451,6 +452,7 @@ mod properties {
             ranges().prop_map(Held::Groups),
             ranges().prop_map(Held::Coming),
             ranges().prop_map(Held::Offered),
+            ranges().prop_map(Held::OnDuty),
         ]
     }
 

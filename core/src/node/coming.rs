@@ -5,10 +5,12 @@ use super::{
     fetch::{Fetch, Phase},
 };
 use crate::{
-    id::ContentId,
+    bounded::BoundedVec,
+    id::{ContentId, LinkId},
     swarm::{Claim, duty},
     time::Timestamp,
     units::GroupRange,
+    wire::{HaveEntry, Held},
 };
 
 impl Node {
@@ -41,33 +43,49 @@ impl Node {
     }
 
     /// What comes here is told: those further away, if there are any, need not ask the origin for it. What neighbours have coming and
-    /// nobody sends here yet is not, as who hears of it offers it here no more.
+    /// nobody sends here yet is not, as who hears of it offers it here no more; of that, and of what somebody else is said to ask the
+    /// origin for, goes word: it runs ahead of the part, through the whole swarm, and each passes it on once.
     pub(super) fn relay_coming(&mut self, fetch: &mut Fetch, now: Timestamp) {
         let Phase::Trading { content } = fetch.phase else { return };
-        let Some(stored) = self.store.get(&content).filter(|_| self.p2p) else { return };
-        if self.strangers(fetch) == 0 {
+        let wide = self.is_wide(&fetch.stream);
+        if !self.p2p || self.strangers(fetch) == 0 || fetch.told & fetch.on_duty == u8::MAX {
             return;
         }
-        let untold = |place: usize| fetch.told & 1 << place == 0;
-        let parts = duty::parts(stored.held.groups(), fetch.parts).enumerate();
-        let parts = parts
-            .filter(|(place, part)| untold(*place) && part.iter().any(|group| !stored.held.contains(group)));
-        let parts: Vec<_> = parts.collect();
-        if parts.is_empty() {
-            return;
+        let groups = self.store.get(&content).map_or(0, |stored| stored.held.groups());
+        for (place, part) in duty::parts(groups, fetch.parts).enumerate() {
+            let bit = 1 << place;
+            let heard = wide && fetch.on_duty & bit == 0 && self.is_on_duty(content, part);
+            fetch.on_duty |= if heard { bit } else { 0 };
+            if fetch.told & bit != 0 {
+                continue;
+            }
+            if self.is_coming(fetch, content, part, now) {
+                fetch.told |= bit;
+                self.announce_coming(fetch.stream, content, part);
+            } else if heard {
+                let entry = HaveEntry { content, held: Held::OnDuty(BoundedVec::first_of([part])) };
+                // Half of the neighbours, others for each part: those hear it from theirs as well.
+                let links: Vec<LinkId> = self.ready_links().collect();
+                for link in links.into_iter().skip(place % 2).step_by(2) {
+                    self.announce_to(link, fetch.stream, std::slice::from_ref(&entry));
+                }
+            }
         }
-        let claims: Vec<_> = self.claims_on(content).map(|(_, claim)| claim).collect();
-        let comes = |claim: &Claim, part: &GroupRange| {
+    }
+
+    /// Whether neighbours may hear that a part of which something is missing comes here.
+    fn is_coming(&self, fetch: &Fetch, content: ContentId, part: GroupRange, now: Timestamp) -> bool {
+        let is_held = |group| self.store.get(&content).is_some_and(|stored| stored.held.contains(group));
+        let comes = |(_, claim): (LinkId, &Claim)| {
             claim.holds_all() || claim.coming_until(part.iter()).is_some_and(|until| now < until)
         };
         let offers = self.uploads.offers() && self.is_wide(&fetch.stream);
-        let is_told = |part: &GroupRange| {
-            self.comes_here(fetch, part, now) || !offers && claims.iter().any(|claim| comes(claim, part))
-        };
-        let coming: Vec<_> = parts.into_iter().filter(|(_, part)| is_told(part)).collect();
-        for (place, part) in coming {
-            fetch.told |= 1 << place;
-            self.announce_coming(fetch.stream, content, part);
-        }
+        let comes = self.comes_here(fetch, &part, now) || !offers && self.claims_on(content).any(comes);
+        comes && !part.iter().all(is_held)
+    }
+
+    /// Whether a neighbour says that somebody asks the origin for these groups.
+    pub(super) fn is_on_duty(&self, content: ContentId, groups: GroupRange) -> bool {
+        self.claims_on(content).any(|(_, claim)| claim.says_on_duty(groups.iter()))
     }
 }

@@ -31,6 +31,8 @@ const LIST_PATIENCE: Duration = Duration::from_millis(1500);
 const OVERTIME: Duration = Duration::from_secs(3);
 /// Most requests to the origin at a time for what is missing of one segment: as many as a browser has connections to a host.
 const MAX_RUNS: usize = 6;
+/// So long nobody is believed to be on duty who did not say so itself, after a part did not come of it.
+pub(super) const DISTRUST: Duration = Duration::from_secs(20);
 /// How long a new neighbour may take to say what it holds.
 const HEAR_PATIENCE: Duration = Duration::from_millis(250);
 
@@ -53,6 +55,8 @@ struct Outlook<'a> {
     holding: Timestamp,
     /// Until then neighbours may say what they hold.
     hearing: Timestamp,
+    /// Parts, a bit each, that somebody is believed to ask the origin for.
+    on_duty: u8,
     /// From then on those who joined at the same time share it out before there are links.
     sharing: Option<Timestamp>,
 }
@@ -72,6 +76,7 @@ impl Outlook<'_> {
         // Holders that are silent let this peer down, and not the others who have drawn.
         let (shared, alone) = if held(&self.silent) { (None, holding) } else { (holding, None) };
         let until = coming.into_iter().chain(shared).fold(hearing, Timestamp::max) + duty::wait(drawn);
+        let until = if self.on_duty & 1 << place == 0 { until } else { until + duty::WORD };
         alone.map_or(until, |alone| until.max(alone))
     }
 }
@@ -89,6 +94,9 @@ impl Node {
             match self.origin_due(fetch, now) {
                 Due::At(at) => fetch.wake = Some(at),
                 Due::Now(part) => {
+                    if part.is_some_and(|part| self.is_let_down(fetch, part, now)) {
+                        self.let_down = Some(now);
+                    }
                     self.start_origin(fetch, part, now);
                     continue;
                 }
@@ -154,6 +162,22 @@ impl Node {
         }
     }
 
+    /// Whether somebody was believed to ask the origin for a part of which neighbours have nothing.
+    fn is_let_down(&self, fetch: &Fetch, part: GroupRange, now: Timestamp) -> bool {
+        let Some(content) = fetch.content().filter(|_| fetch.on_duty != 0 && self.believes_word(now)) else {
+            return false;
+        };
+        let shows = |claim: &Claim| {
+            claim.holds_any(part.iter()) || claim.coming_until(part.iter()).is_some_and(|until| now < until)
+        };
+        self.is_on_duty(content, part) && !self.claims_on(content).any(|(_, claim)| shows(claim))
+    }
+
+    /// Whether word of who is on duty is to be believed.
+    fn believes_word(&self, now: Timestamp) -> bool {
+        self.let_down.is_none_or(|at| at + DISTRUST <= now)
+    }
+
     /// Whether one more request may be made: the first one, or one for what those under way don't bring.
     fn may_ask_origin(&self, fetch: &Fetch) -> bool {
         let Some(stored) = self.trading(fetch) else { return !fetch.asks_origin() };
@@ -208,6 +232,7 @@ impl Node {
         fetch.parts = duty::part_count(self.swarm_size(&fetch.stream));
         // What they promised before is not passed on: they take it back as well.
         fetch.told = u8::MAX;
+        fetch.on_duty = 0;
         let Some(content) = fetch.content() else { return };
         self.announce_lost(content);
         let links: Vec<_> = self.ready_links().collect();
@@ -273,6 +298,7 @@ impl Node {
             silent: claims_of(silent),
             line: self.line(fetch, now),
             holding: fetch.progress + STALL,
+            on_duty: if self.believes_word(now) { fetch.on_duty } else { 0 },
             hearing: fetch.turn.map_or(hearing, |turn| hearing.max(turn)),
             sharing: self
                 .sharing_start(fetch, now)

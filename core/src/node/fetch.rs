@@ -76,6 +76,8 @@ pub(super) struct Fetch {
     pub(super) parts: u32,
     /// Parts of which neighbours were told that they are on their way here, a bit each.
     pub(super) told: u8,
+    /// Parts that somebody asks the origin for, as neighbours were told, a bit each.
+    pub(super) on_duty: u8,
     /// Since when a slow origin may be asked for it, what is needed sooner being nearly here.
     pub(super) turn: Option<Timestamp>,
     /// When the group list was known, or the fetch began.
@@ -146,6 +148,7 @@ impl Fetch {
             stirred: true,
             stream: request.stream,
             told: 0,
+            on_duty: 0,
             turn: None,
             listed: now,
             waiters,

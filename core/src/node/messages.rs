@@ -12,7 +12,8 @@ use crate::{
     time::Timestamp,
     units::GroupIndex,
     wire::{
-        Data, Have, LinkMessage, ListPart, MAX_DATA_LEN, MAX_LIST_PART, MAX_MESSAGE_LEN, RejectReason, frames,
+        Data, Have, Held, LinkMessage, ListPart, MAX_DATA_LEN, MAX_LIST_PART, MAX_MESSAGE_LEN, RejectReason,
+        frames,
     },
 };
 
@@ -108,7 +109,12 @@ impl Node {
             state.claims.add(entry, now);
         }
         for entry in have.entries.iter() {
-            self.stir_content(&entry.content);
+            let is_word = matches!(entry.held, Held::OnDuty(_));
+            for (_, fetch) in self.fetches.iter_mut() {
+                // Most of it is known by then: each neighbour says it.
+                fetch.stirred |=
+                    fetch.content() == Some(entry.content) && !(is_word && fetch.on_duty == u8::MAX);
+            }
         }
     }
 
@@ -153,11 +159,6 @@ impl Node {
                 self.violation(link, Violation::BadGroup, now);
             }
         }
-    }
-
-    fn stir_content(&mut self, content: &ContentId) {
-        let fetches = self.fetches.iter_mut().filter(|(_, fetch)| fetch.content() == Some(*content));
-        fetches.for_each(|(_, fetch)| fetch.stirred = true);
     }
 
     pub(super) fn handle_bulk(&mut self, link: LinkId, message: &[u8], now: Timestamp) {

@@ -93,6 +93,8 @@ pub struct Node {
     identity: Identity,
     /// When a link became ready last.
     last_ready: Option<Timestamp>,
+    /// When a part did not come that somebody was said to ask the origin for.
+    let_down: Option<Timestamp>,
     links: LiteMap<LinkId, Link>,
     /// Peers that the service named and that were not dialled yet.
     named: VecDeque<PeerId>,
@@ -131,6 +133,7 @@ impl Node {
             first_frame: false,
             identity,
             last_ready: None,
+            let_down: None,
             links: LiteMap::new(),
             named: VecDeque::new(),
             next_handle: 0,

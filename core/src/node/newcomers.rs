@@ -41,6 +41,7 @@ impl Node {
                 fetch.told == 0 && !fetch.asks_origin() && matches!(fetch.phase, Phase::Trading { .. });
             if untold && fetch.stream == stream {
                 fetch.parts = duty::part_count(size);
+                fetch.on_duty = 0;
             }
         }
         self.stir();

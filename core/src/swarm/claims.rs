@@ -33,6 +33,8 @@ pub(crate) enum Claim {
         heard: Timestamp,
         /// Groups for which its uplink has a place.
         offered: GroupSet,
+        /// Groups that somebody asks the origin for.
+        on_duty: GroupSet,
     },
 }
 
@@ -80,13 +82,25 @@ impl Claim {
         groups.all(|group| coming.contains(group) || held.contains(group)).then(|| *heard + COMING_PATIENCE)
     }
 
+    /// Whether somebody is said to ask the origin for all of these groups, or to have done so.
+    pub(crate) fn says_on_duty(&self, mut groups: impl Iterator<Item = GroupIndex>) -> bool {
+        let Self::Some { groups: held, coming, on_duty, .. } = self else { return true };
+        groups.all(|group| on_duty.contains(group) || coming.contains(group) || held.contains(group))
+    }
+
     /// Whether it is news for the peer that another one has this: it neither holds it nor expects it from elsewhere.
     fn lacks(&self, entry: &Held) -> bool {
-        let Self::Some { groups, coming, .. } = self else { return false };
-        let (Held::Groups(ranges) | Held::Coming(ranges) | Held::Offered(ranges)) = entry else {
+        let Self::Some { groups, coming, on_duty, .. } = self else { return false };
+        let (Held::Groups(ranges) | Held::Coming(ranges) | Held::Offered(ranges) | Held::OnDuty(ranges)) =
+            entry
+        else {
             return true;
         };
-        let expects = |group| matches!(entry, Held::Coming(_)) && coming.contains(group);
+        let expects = |group| match entry {
+            Held::Coming(_) => coming.contains(group),
+            Held::OnDuty(_) => coming.contains(group) || on_duty.contains(group),
+            _ => false,
+        };
         let mut told = ranges.iter().flat_map(|range| range.iter());
         told.any(|group| !groups.contains(group) && !expects(group))
     }
@@ -102,33 +116,29 @@ pub(crate) struct Claims {
 impl Claims {
     /// Adds what a peer says. Claims over the limits are ignored, the origin remains.
     pub(crate) fn add(&mut self, entry: &HaveEntry, now: Timestamp) {
-        match &entry.held {
-            Held::All => self.set_all(entry.content),
-            Held::Coming(ranges) => {
-                let Some(Claim::Some { coming, heard, .. }) = self.partial_claim(entry.content) else {
-                    return;
-                };
-                ranges.iter().for_each(|range| coming.insert_range(*range));
-                *heard = now;
-            }
-            Held::Offered(ranges) => {
-                let Some(Claim::Some { coming, heard, offered, .. }) = self.partial_claim(entry.content)
-                else {
-                    return;
-                };
-                for range in ranges.iter() {
+        let (Held::Groups(ranges) | Held::Coming(ranges) | Held::Offered(ranges) | Held::OnDuty(ranges)) =
+            &entry.held
+        else {
+            self.set_all(entry.content);
+            return;
+        };
+        let Some(Claim::Some { groups, coming, heard, offered, on_duty }) = self.partial_claim(entry.content)
+        else {
+            return;
+        };
+        for range in ranges.iter() {
+            match &entry.held {
+                Held::OnDuty(_) => on_duty.insert_range(*range),
+                Held::Coming(_) => coming.insert_range(*range),
+                Held::Offered(_) => {
                     coming.insert_range(*range);
                     offered.insert_range(*range);
                 }
-                *heard = now;
+                Held::All | Held::Groups(_) => groups.insert_range(*range),
             }
-            Held::Groups(ranges) => {
-                let Some(Claim::Some { groups, heard, .. }) = self.partial_claim(entry.content) else {
-                    return;
-                };
-                ranges.iter().for_each(|range| groups.insert_range(*range));
-                *heard = now;
-            }
+        }
+        if !matches!(entry.held, Held::OnDuty(_)) {
+            *heard = now;
         }
     }
 
@@ -152,7 +162,8 @@ impl Claims {
                 groups: none.clone(),
                 coming: none.clone(),
                 heard: Timestamp::default(),
-                offered: none,
+                offered: none.clone(),
+                on_duty: none,
             };
             self.segments.insert(content, claim);
         }

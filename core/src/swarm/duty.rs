@@ -17,6 +17,9 @@ const MANY: u32 = 64;
 /// Length of a tier: time for neighbours to hear of a request and to pass that on.
 pub(crate) const TIER: Duration = Duration::from_millis(300);
 
+/// Who hears that somebody asks the origin for a part leaves it to them for so much longer: time for it to come through the swarm.
+pub(crate) const WORD: Duration = Duration::from_millis(1500);
+
 /// How many parts a segment has in a swarm of so many peers: two peers share one.
 pub(crate) fn part_count(peers: u32) -> u32 {
     match peers {

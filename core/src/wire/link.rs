@@ -121,6 +121,8 @@ pub enum Held {
     /// These groups, held or coming, have a place on the sender's uplink for the receiver: a request that comes soon is kept until
     /// they are there.
     Offered(BoundedVec<GroupRange, MAX_RANGES>),
+    /// These groups not yet, and not for sure: somebody in the swarm asks the origin for them now.
+    OnDuty(BoundedVec<GroupRange, MAX_RANGES>),
 }
 
 /// Asks for groups of one segment.

@@ -13,6 +13,7 @@ mod lab;
 mod links;
 mod newcomers;
 mod offers;
+mod on_duty;
 mod origin;
 mod partners;
 mod refresh;
