@@ -55,6 +55,8 @@ struct Outlook<'a> {
     holding: Timestamp,
     /// Until then neighbours may say what they hold.
     hearing: Timestamp,
+    /// How long before its deadline the segment could be shared.
+    ahead: Duration,
     /// Parts, a bit each, that somebody is believed to ask the origin for.
     on_duty: u8,
     /// From then on those who joined at the same time share it out before there are links.
@@ -75,7 +77,8 @@ impl Outlook<'_> {
         let coming = self.claims.iter().filter_map(|claim| claim.coming_until(missing.clone())).max();
         // Holders that are silent let this peer down, and not the others who have drawn.
         let (shared, alone) = if held(&self.silent) { (None, holding) } else { (holding, None) };
-        let until = coming.into_iter().chain(shared).fold(hearing, Timestamp::max) + duty::wait(drawn);
+        let until =
+            coming.into_iter().chain(shared).fold(hearing, Timestamp::max) + duty::wait(drawn, self.ahead);
         let until = if self.on_duty & 1 << place == 0 { until } else { until + duty::WORD };
         alone.map_or(until, |alone| until.max(alone))
     }
@@ -297,6 +300,7 @@ impl Node {
             claims: claims_of(claims),
             silent: claims_of(silent),
             line: self.line(fetch, now),
+            ahead: fetch.deadline.saturating_since(fetch.listed),
             holding: fetch.progress + STALL,
             on_duty: if self.believes_word(now) { fetch.on_duty } else { 0 },
             hearing: fetch.turn.map_or(hearing, |turn| hearing.max(turn)),

@@ -16,6 +16,12 @@ const LEAST_PART: u32 = 1;
 const MANY: u32 = 64;
 /// Length of a tier: time for neighbours to hear of a request and to pass that on.
 pub(crate) const TIER: Duration = Duration::from_millis(300);
+/// What is needed later than in this leaves time for those who come first in the line but ask for it last: …
+const SOON: Duration = Duration::from_secs(5);
+/// …for each so much more all waits are longer by their own length, …
+const LATER: Duration = Duration::from_secs(3);
+/// …up to so many times.
+const LONGEST: f64 = 4.0;
 
 /// Who hears that somebody asks the origin for a part leaves it to them for so much longer: time for it to come through the swarm.
 pub(crate) const WORD: Duration = Duration::from_millis(1500);
@@ -70,7 +76,15 @@ impl Place {
 /// If all are neighbours, one peer comes due at once, the next half a tier later, as nothing has to be passed on, then two, four, …
 /// Of more, about two come due in the first tier, two more in the second, then four, eight, …, evenly spread over each. Of many
 /// peers tiers have twice the length: word of what comes reaches those far away before the next ones come due.
-pub(crate) fn wait(place: Place) -> Duration {
+///
+/// What is needed only `ahead` of now may wait longer: players keep different buffers, and who drew lowest may ask for it last.
+pub(crate) fn wait(place: Place, ahead: Duration) -> Duration {
+    let later = ahead.saturating_sub(SOON).as_secs_f64() / LATER.as_secs_f64();
+    urgent_wait(place).mul_f64((1.0 + later).min(LONGEST))
+}
+
+/// The wait for what is needed soon.
+fn urgent_wait(place: Place) -> Duration {
     let tier = match place.unknown {
         0 => TIER / 2,
         1..MANY => TIER,
@@ -113,7 +127,7 @@ mod tests {
     /// How many of so many peers, evenly drawn, come due in each tier.
     fn due_by_tier(peers: u32, length: Duration) -> Vec<usize> {
         let draw = |peer: u32| (f64::from(peer) + 0.5) / f64::from(peers);
-        let waits: Vec<_> = (0..peers).map(|peer| wait(alone(draw(peer), peers))).collect();
+        let waits: Vec<_> = (0..peers).map(|peer| wait(alone(draw(peer), peers), SOON)).collect();
         let tier = |wait: &Duration| (wait.as_micros() / length.as_micros()) as usize;
         let last = waits.iter().map(tier).max().unwrap();
         (0..=last).map(|wanted| waits.iter().filter(|wait| tier(wait) == wanted).count()).collect()
@@ -130,7 +144,7 @@ mod tests {
 
     #[test]
     fn among_neighbours_one_comes_due_at_once_and_the_others_half_tiers_later() {
-        let wait = |before| wait(Place { before, unknown: 0, draw: 0.9, fitness: 1.0 });
+        let wait = |before| wait(Place { before, unknown: 0, draw: 0.9, fitness: 1.0 }, SOON);
         let tiers: Vec<_> = (0..8).map(|before| 2 * wait(before).as_micros() / TIER.as_micros()).collect();
         assert_eq!(tiers, [0, 1, 2, 2, 3, 3, 3, 3]);
         assert_eq!(wait(0), Duration::ZERO);
@@ -139,13 +153,23 @@ mod tests {
     #[test]
     fn who_is_less_fit_lets_others_go_first() {
         let place = Place { before: 1, unknown: 4, draw: 0.5, fitness: 1.0 };
-        assert!(wait(place) < wait(Place { fitness: 0.1, ..place }));
+        assert!(wait(place, SOON) < wait(Place { fitness: 0.1, ..place }, SOON));
+    }
+
+    #[test]
+    fn what_is_needed_later_is_left_to_others_for_longer() {
+        let times = |seconds| {
+            let place = Place { before: 3, unknown: 0, draw: 0.5, fitness: 1.0 };
+            wait(place, Duration::from_secs(seconds)).as_micros() / wait(place, Duration::ZERO).as_micros()
+        };
+        assert_eq!([0, 5, 8, 11, 14, 60].map(times), [1, 1, 2, 3, 4, 4]);
     }
 
     #[test]
     fn a_lower_draw_never_waits_longer() {
         for peers in [1, 3, 50, 100_000] {
-            let waits: Vec<_> = (0..1000).map(|draw| wait(alone(f64::from(draw) / 1000.0, peers))).collect();
+            let waits: Vec<_> =
+                (0..1000).map(|draw| wait(alone(f64::from(draw) / 1000.0, peers), SOON)).collect();
             assert!(waits.is_sorted(), "{peers} peers");
         }
     }

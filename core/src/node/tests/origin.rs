@@ -248,7 +248,7 @@ fn a_neighbour_that_holds_only_what_is_here_already_is_not_waited_for() {
     lab.call(1, &[], |node, now| node.cancel(cancelled, now));
     let held = Held::Groups(BoundedVec::first_of(GroupRange::new(GroupIndex::new(0), GroupIndex::new(2))));
     lab.claim(0, 1, 0, held);
-    lab.fetch(1, 0, Duration::from_secs(20));
+    lab.fetch(1, 0, Duration::from_secs(5));
     lab.advance(Duration::from_millis(600));
     assert_eq!(lab.tabs[1].asked[0].range, ByteRange::new(2 * GROUP as u64, LEN));
 }
