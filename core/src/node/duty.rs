@@ -31,7 +31,7 @@ const LIST_PATIENCE: Duration = Duration::from_millis(1500);
 const OVERTIME: Duration = Duration::from_secs(3);
 /// Most requests to the origin at a time for what is missing of one segment: as many as a browser has connections to a host.
 const MAX_RUNS: usize = 6;
-/// So long nobody is believed to be on duty who did not say so itself, after a part did not come of it.
+/// So long no word of who is on duty is believed, after a part did not come of it.
 pub(super) const DISTRUST: Duration = Duration::from_secs(20);
 /// How long a new neighbour may take to say what it holds.
 const HEAR_PATIENCE: Duration = Duration::from_millis(250);

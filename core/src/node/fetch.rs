@@ -76,7 +76,7 @@ pub(super) struct Fetch {
     pub(super) parts: u32,
     /// Parts of which neighbours were told that they are on their way here, a bit each.
     pub(super) told: u8,
-    /// Parts that somebody asks the origin for, as neighbours were told, a bit each.
+    /// Parts that somebody asks the origin for, or has, as a neighbour says, a bit each.
     pub(super) on_duty: u8,
     /// Since when a slow origin may be asked for it, what is needed sooner being nearly here.
     pub(super) turn: Option<Timestamp>,
