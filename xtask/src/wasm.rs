@@ -103,6 +103,8 @@ fn optimise(layout: &Layout, bound: &Path, module: &Path) -> Result<()> {
         // Nothing lies in the first KB of memory: the stack ends there.
         .args(["-Oz", "--converge", "--low-memory-unused"])
         .args(["--one-caller-inline-max-function-size", LARGEST_INLINED_ONCE])
+        // What can be known of values in the whole module is known best once everything else is done.
+        .args(["--gufa", "-Oz"])
         .args(WASM_OPT_FEATURES)
         .arg(bound)
         .arg("-o")
