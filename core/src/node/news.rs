@@ -73,9 +73,11 @@ impl Node {
         let news = self.announcements.news.iter().filter(|(_, news)| news.due() <= now);
         let old: Vec<ContentId> = news.map(|(content, _)| *content).collect();
         for content in old {
-            self.announcements.news.remove(&content);
+            let Some(news) = self.announcements.news.remove(&content) else { continue };
             let Some((stream, entries)) = self.held_entries(&content) else { continue };
-            self.announce(stream, &entries);
+            for link in news.untold {
+                self.announce_to(link, stream, &entries);
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use crate::{
     bounded::BoundedVec,
     id::RequestId,
     units::{BytesPerSec, GroupIndex, GroupRange},
-    wire::{LinkMessage, RejectReason, Request, frames},
+    wire::{HaveEntry, Held, LinkMessage, RejectReason, Request, frames},
 };
 
 const FAR: Duration = Duration::from_secs(20);
@@ -97,6 +97,31 @@ fn who_was_sent_away_is_called_when_there_is_time_and_nobody_comes_between() {
     assert_eq!(serve(&mut lab, 2, 1, 0..4).sent, 2);
     assert_eq!(serve(&mut lab, 3, 0, 0..1).refused, [0], "the uplink is full again");
     assert_eq!(serve(&mut lab, 1, 1, 4..5).refused, [0], "and somebody waits");
+}
+
+#[test]
+fn who_heard_the_news_when_it_was_called_is_not_told_again_with_those_who_were_not() {
+    let mut lab = Lab::connected(3);
+    lab.hold(0, 0);
+    // The uplink becomes known.
+    serve(&mut lab, 1, 0, 0..2);
+    let (link, now) = (lab.link(0, 1), lab.now);
+    lab.tabs[0].node.handle_link_buffered(link, 2 * u64::from(crate::content::GROUP_LEN), now);
+    lab.now = lab.now + Duration::from_millis(100);
+    drain(&mut lab, 1);
+    assert!(lab.tabs[0].node.uploads.calls());
+    lab.tabs[0].said.clear();
+    lab.hold(0, 1);
+    lab.advance(Duration::from_secs(3));
+    let entries = lab.tabs[0].said.iter().filter_map(|(link, said)| match said {
+        LinkMessage::Have(have) => Some((*link, have.entries.to_vec())),
+        _ => None,
+    });
+    let whole = HaveEntry { content: content(1), held: Held::All };
+    let mut told: Vec<_> =
+        entries.filter(|(_, entries)| entries.contains(&whole)).map(|(link, _)| link).collect();
+    told.sort_unstable();
+    assert_eq!(told, [lab.link(0, 1), lab.link(0, 2)]);
 }
 
 #[test]
@@ -300,10 +325,14 @@ fn a_fetch_whose_only_holder_stops_giving_is_finished_by_the_origin() {
     lab.answer_sidecars(1, 0);
     assert!(lab.tabs[1].asked.is_empty(), "the neighbour has it all");
     limit(&mut lab, Some(0));
-    lab.advance(Duration::from_secs(1));
-    let asked = lab.tabs[1].asked.pop().expect("long before the deadline");
-    let range = asked.range.expect("some of it came");
-    lab.answer(1, asked, 206, &segment(0)[range.start() as usize..range.end() as usize]);
+    for _ in 0..2 {
+        lab.advance(Duration::from_secs(1));
+        while let Some(asked) = lab.tabs[1].asked.pop() {
+            let range = asked.range.expect("some of it came");
+            lab.answer(1, asked, 206, &segment(0)[range.start() as usize..range.end() as usize]);
+        }
+    }
+    // Long before the deadline.
     assert_eq!(lab.tabs[1].delivered.last().unwrap().1, segment(0));
 }
 
