@@ -75,12 +75,15 @@ impl Outlook<'_> {
         let held = |claims: &[&Claim]| claims.iter().any(|claim| claim.holds_any(missing.clone()));
         let holding = held(&self.claims).then_some(self.holding);
         let coming = self.claims.iter().filter_map(|claim| claim.coming_until(missing.clone())).max();
-        // Holders that are silent let this peer down, and not the others who have drawn.
-        let (shared, alone) = if held(&self.silent) { (None, holding) } else { (holding, None) };
-        let until =
-            coming.into_iter().chain(shared).fold(hearing, Timestamp::max) + duty::wait(drawn, self.ahead);
-        let until = if self.on_duty & 1 << place == 0 { until } else { until + duty::WORD };
-        alone.map_or(until, |alone| until.max(alone))
+        let wait = duty::wait(drawn, self.ahead);
+        let until = if held(&self.silent) {
+            // They let this peer down: it waits for what is coming, and otherwise no longer than for a holder.
+            let others = holding.unwrap_or((hearing + wait).min(self.holding));
+            coming.map_or(others, |coming| others.max(coming + wait))
+        } else {
+            coming.into_iter().chain(holding).fold(hearing, Timestamp::max) + wait
+        };
+        if self.on_duty & 1 << place == 0 { until } else { until + duty::WORD }
     }
 }
 
