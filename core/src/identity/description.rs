@@ -39,6 +39,20 @@ impl Candidate {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it says that there are no more candidates.
+    pub fn is_end(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the peer has a use for it. An active TCP candidate (RFC 6544 §4.5) only calls others: who listens learns of it
+    /// when it does.
+    pub fn is_of_use(&self) -> bool {
+        // Not `contains`: the search for a text in a text is 5 KB of the module.
+        let mut words = self.0.split(' ');
+        let is_active = words.any(|word| word == "tcptype") && words.next() == Some("active");
+        !self.is_end() && !is_active
+    }
 }
 
 impl TryFrom<BoundedString<MAX_CANDIDATE_LEN>> for Candidate {
@@ -115,6 +129,11 @@ impl Description {
     /// Candidates gathered before it was sent.
     pub fn candidates(&self) -> &[Candidate] {
         &self.candidates
+    }
+
+    /// Takes one more candidate. One beyond [`MAX_CANDIDATES`] is left out.
+    pub fn add(&mut self, candidate: Candidate) {
+        self.candidates.push(candidate).ok();
     }
 }
 

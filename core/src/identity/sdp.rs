@@ -28,7 +28,8 @@ fn attribute<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 }
 
 impl Description {
-    /// Reads ICE credentials, the SHA-256 fingerprint and the first [`MAX_CANDIDATES`] candidates of a local description.
+    /// Reads ICE credentials, the SHA-256 fingerprint and the first [`MAX_CANDIDATES`] candidates that are of use to the peer of a
+    /// local description.
     pub fn from_sdp(sdp: &str) -> Result<Self, IdentityError> {
         if sdp.len() > MAX_SDP_LEN {
             return Err(invalid("length"));
@@ -47,7 +48,7 @@ impl Description {
             } else if let Some(line) = line.strip_prefix("a=").filter(|line| line.starts_with("candidate:"))
                 && candidates.len() < MAX_CANDIDATES
             {
-                candidates.push(Candidate::new(line)?);
+                candidates.extend(Some(Candidate::new(line)?).filter(Candidate::is_of_use));
             }
         }
         let fingerprint = fingerprint.ok_or(invalid("fingerprint"))?;

@@ -23,11 +23,14 @@ const FEW: (usize, Duration) = (3, Duration::from_millis(250));
 /// The same in a swarm too large for all to be neighbours: who comes is the only one there that makes so many, and needs them before
 /// its first segment has played.
 const MANY: (usize, Duration) = (8, Duration::from_millis(70));
+/// How long candidates are waited for before the description is sent. A server-reflexive one takes a round trip to its server.
+const GATHER: Duration = Duration::from_millis(50);
 /// Most peers that wait to be dialled; the oldest makes room.
 const MAX_NAMED: usize = 16;
 
 impl Node {
-    /// The driver made its side of a link's description.
+    /// The driver made its side of a link's description, with the candidates found so far. It is sent with those, too, that are found
+    /// within a moment: each that follows by itself is signed, carried, verified and added by itself.
     pub fn handle_local_description(
         &mut self,
         link: LinkId,
@@ -37,29 +40,39 @@ impl Node {
     ) {
         if let Some(state) = self.links.get_mut(&link) {
             state.own = Some(description.fingerprint());
-            let early = std::mem::take(&mut state.early_local);
             let body = match kind {
                 SdpKind::Answer => IntroductionBody::Answer(description),
                 SdpKind::Offer => IntroductionBody::Offer(description),
             };
-            self.introduce(link, body, now);
-            for candidate in early {
-                self.introduce(link, IntroductionBody::Candidate(candidate), now);
-            }
+            state.unsent = Some((body, now + GATHER));
         }
-        self.settle(now);
+        self.settle_calmly(now);
     }
 
-    /// The driver found a candidate of its own.
+    /// The driver found a further candidate of its own, or an empty one: it has them all.
     pub fn handle_local_candidate(&mut self, link: LinkId, candidate: Candidate, now: Timestamp) {
         if let Some(state) = self.links.get_mut(&link) {
-            if state.own.is_some() {
-                self.introduce(link, IntroductionBody::Candidate(candidate), now);
-            } else if state.early_local.len() < MAX_EARLY_CANDIDATES {
-                state.early_local.push(candidate);
+            match &mut state.unsent {
+                Some((_, due)) if candidate.is_end() => *due = now,
+                _ if !candidate.is_of_use() => {}
+                Some((IntroductionBody::Answer(description) | IntroductionBody::Offer(description), _)) => {
+                    description.add(candidate);
+                }
+                _ if state.own.is_some() => {
+                    self.introduce(link, IntroductionBody::Candidate(candidate), now);
+                }
+                _ => {}
             }
         }
-        self.settle(now);
+        self.settle_calmly(now);
+    }
+
+    /// Sends the own description once its candidates were waited for long enough.
+    pub(super) fn send_description(&mut self, link: LinkId, now: Timestamp) {
+        let unsent = self.links.get_mut(&link).and_then(|state| state.unsent.take_if(|(_, due)| *due <= now));
+        if let Some((body, _)) = unsent {
+            self.introduce(link, body, now);
+        }
     }
 
     /// The service named peers: they are dialled, a few at a time.

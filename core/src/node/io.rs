@@ -224,13 +224,14 @@ pub enum Output {
     CloseService,
     /// Sends one binary message to the service.
     SendService(Vec<u8>),
-    /// Makes a connection with both channels and an offer, then calls `handle_local_description`.
+    /// Makes a connection with both channels and an offer, then calls `handle_local_description`, and `handle_local_candidate` for
+    /// what is found after that.
     Dial {
         /// Names the connection from now on.
         link: LinkId,
     },
     /// Makes a connection with both channels, applies the remote offer, makes an answer, then calls
-    /// `handle_local_description`.
+    /// `handle_local_description` and `handle_local_candidate`.
     Accept {
         /// Names the connection from now on.
         link: LinkId,

@@ -9,7 +9,10 @@ use super::{
 use crate::{
     guard::{TokenBucket, Violation},
     id::{ContentId, LinkId, PeerId, SessionId},
-    identity::{Candidate, Fingerprint, HelloError, HelloExpectation, LinkHello, Rights, SignedCertificate},
+    identity::{
+        Candidate, Fingerprint, HelloError, HelloExpectation, IntroductionBody, LinkHello, Rights,
+        SignedCertificate,
+    },
     swarm::{Asking, Claims, Giving, Moved, Traffic},
     time::Timestamp,
     wire::{ByeReason, LinkMessage, PROTOCOL_VERSIONS},
@@ -62,7 +65,8 @@ pub(super) struct Link {
     pub(super) early_remote: Vec<Candidate>,
     /// Candidates that the peer named.
     pub(super) candidates: usize,
-    pub(super) early_local: Vec<Candidate>,
+    /// The own description until it is sent, and when that is.
+    pub(super) unsent: Option<(IntroductionBody, Timestamp)>,
     pub(super) rtt: Option<Duration>,
     pub(super) asking: Asking,
     pub(super) claims: Claims,
@@ -91,7 +95,7 @@ impl Link {
             remote: None,
             early_remote: Vec::new(),
             candidates: 0,
-            early_local: Vec::new(),
+            unsent: None,
             rtt: None,
             asking: Asking::new(now),
             claims: Claims::default(),
@@ -280,7 +284,9 @@ impl Node {
         let late = |state: &Link| state.asking.next_late(state.rtt);
         let overdue = |state: &Link| state.asking.next_overdue(state.rtt);
         let rested = |state: &Link| state.asking.rested_at(now);
-        let of = |state: &Link| [Some(state.due()), late(state), overdue(state), rested(state)];
+        let unsent = |state: &Link| Some(state.unsent.as_ref()?.1);
+        let of =
+            |state: &Link| [Some(state.due()), late(state), overdue(state), rested(state), unsent(state)];
         self.links.values().flat_map(of).flatten().min()
     }
 
@@ -299,6 +305,7 @@ impl Node {
         let links: Vec<LinkId> = self.links.keys().copied().collect();
         for link in links {
             self.take_back_late(link, now);
+            self.send_description(link, now);
             let Some(state) = self.links.get_mut(&link) else { continue };
             if state.asking.is_rested(now) {
                 self.stir();

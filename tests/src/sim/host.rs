@@ -382,8 +382,11 @@ impl World {
             Happening::LinkOpen(link) => self.opened(id, link),
             Happening::LocalCandidate(link) => {
                 let line = format!("candidate:1 1 udp 2113937151 192.0.2.{} 50000 typ host", id.0 % 250);
-                let candidate = Candidate::new(&line).expect("it is a candidate line");
-                self.call(id, None, |host, now| host.node.handle_local_candidate(link, candidate, now));
+                // The only one, and the line that says so.
+                for line in [line.as_str(), ""] {
+                    let candidate = Candidate::new(line).expect("it is a candidate line");
+                    self.call(id, None, |host, now| host.node.handle_local_candidate(link, candidate, now));
+                }
             }
             Happening::LocalDescription(link, kind, description) => {
                 self.call(id, None, |host, now| {

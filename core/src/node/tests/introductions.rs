@@ -11,7 +11,7 @@ use crate::{
     bounded::BoundedVec,
     id::{NetworkId, SessionId},
     identity::{Candidate, IdentityError, Introduction, IntroductionBody, SignedIntroduction, Trusted},
-    wire::ServiceMessage,
+    wire::{ClientMessage, ServiceMessage, frames},
 };
 
 /// Tab 1 called tab 0, and the offer is still under way.
@@ -234,30 +234,107 @@ fn a_peer_names_candidates_up_to_a_limit() {
     assert_eq!(added, MAX_CANDIDATES);
 }
 
-#[test]
-fn own_candidates_wait_for_the_description_up_to_a_limit() {
+/// A tab that dials, and what it says to the service when it gets this of its driver, each after so many milliseconds.
+fn introductions_after(steps: &[(u64, Made)]) -> Vec<IntroductionBody> {
     let mut lab = Lab::new(1, Roots::Origin);
     lab.settle();
     let stream = stream(Roots::Origin).id;
     let peers = BoundedVec::first_of([PeerId::from_bytes([5; 32])]);
     let message = ServiceMessage::Peers { stream, population: 2, peers }.to_bytes();
-    let (node, now) = (&mut lab.tabs[0].node, lab.now);
-    node.handle_service_message(&message, now);
+    let node = &mut lab.tabs[0].node;
+    node.handle_service_message(&message, lab.now);
     let link = node.links().next().expect("it calls").link;
-    while node.poll_output().is_some() {}
-    for _ in 0..100 {
-        node.handle_local_candidate(link, Candidate::new("candidate:1").unwrap(), now);
+    for (wait, made) in steps {
+        lab.now = lab.now + Duration::from_millis(*wait);
+        match made {
+            Made::Candidate(line) => {
+                node.handle_local_candidate(link, Candidate::new(line).unwrap(), lab.now);
+            }
+            Made::Description => {
+                let fingerprint = crate::identity::Fingerprint::from_bytes([1; 32]);
+                let description = crate::identity::Description::new(
+                    fingerprint,
+                    "ufrag",
+                    "0123456789abcdefghijkl",
+                    Vec::new(),
+                );
+                node.handle_local_description(link, SdpKind::Offer, description.unwrap(), lab.now);
+            }
+            Made::Nothing => node.handle_timeout(lab.now),
+        }
     }
-    assert_eq!(node.poll_output(), None);
-    let description = crate::identity::Description::new(
-        crate::identity::Fingerprint::from_bytes([1; 32]),
-        "ufrag",
-        "0123456789abcdefghijkl",
-        Vec::new(),
-    );
-    node.handle_local_description(link, SdpKind::Offer, description.unwrap(), now);
-    let sent = std::iter::from_fn(|| node.poll_output()).count();
-    assert_eq!(sent, 1 + MAX_EARLY_CANDIDATES);
+    let mut introductions = Vec::new();
+    while let Some(output) = node.poll_output() {
+        let Output::SendService(message) = output else { continue };
+        for frame in frames(&message) {
+            let said = ClientMessage::decode(&frame.unwrap()).unwrap();
+            let Some(ClientMessage::Introduce { introduction, .. }) = said else { continue };
+            introductions.push(opened(&introduction).unwrap().1.body);
+        }
+    }
+    introductions
+}
+
+enum Made {
+    Candidate(&'static str),
+    Description,
+    Nothing,
+}
+
+fn candidates(body: &IntroductionBody) -> Vec<&str> {
+    match body {
+        IntroductionBody::Offer(description) => {
+            description.candidates().iter().map(Candidate::as_str).collect()
+        }
+        IntroductionBody::Candidate(candidate) => vec![candidate.as_str()],
+        _ => panic!("nothing else was made"),
+    }
+}
+
+#[test]
+fn candidates_found_within_a_moment_go_with_the_description_and_later_ones_by_themselves() {
+    use Made::{Candidate, Description, Nothing};
+    let sent = introductions_after(&[
+        (0, Description),
+        (0, Candidate("candidate:1")),
+        (49, Candidate("candidate:2")),
+        (1, Nothing),
+        (9, Candidate("candidate:3")),
+        (0, Candidate("")),
+    ]);
+    let sent: Vec<_> = sent.iter().map(candidates).collect();
+    assert_eq!(sent, [vec!["candidate:1", "candidate:2"], vec!["candidate:3"]]);
+}
+
+#[test]
+fn a_description_waits_no_longer_when_there_are_no_more_candidates() {
+    use Made::{Candidate, Description};
+    let sent = introductions_after(&[(0, Description), (1, Candidate("candidate:1")), (0, Candidate(""))]);
+    assert_eq!(sent.iter().map(candidates).collect::<Vec<_>>(), [["candidate:1"]]);
+}
+
+#[test]
+fn a_candidate_that_only_calls_by_tcp_is_not_sent() {
+    use Made::{Candidate, Description, Nothing};
+    let active = "candidate:3 1 tcp 1518280447 192.0.2.1 9 typ host tcptype active generation 0";
+    let sent = introductions_after(&[
+        (0, Description),
+        (1, Candidate(active)),
+        (49, Nothing),
+        (1, Candidate(active)),
+    ]);
+    assert_eq!(sent.iter().map(candidates).collect::<Vec<_>>(), [Vec::<&str>::new()]);
+}
+
+#[test]
+fn own_candidates_go_with_the_description_up_to_a_limit() {
+    use Made::{Candidate, Description};
+    let mut steps = vec![(0, Description)];
+    steps.extend((0..100).map(|_| (0, Candidate("candidate:1"))));
+    steps.push((0, Candidate("")));
+    let sent = introductions_after(&steps);
+    let counts: Vec<_> = sent.iter().map(|body| candidates(body).len()).collect();
+    assert_eq!(counts, [crate::identity::MAX_CANDIDATES]);
 }
 
 #[cfg(not(target_arch = "wasm32"))]

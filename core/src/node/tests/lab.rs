@@ -9,7 +9,7 @@ use super::super::*;
 pub(super) use super::fixtures::*;
 use crate::{
     bounded::BoundedVec,
-    identity::{Description, Fingerprint, PublicKey, Rights, SignedIntroduction},
+    identity::{Candidate, Description, Fingerprint, PublicKey, Rights, SignedIntroduction},
     units::ByteRange,
     wire::{
         ClientMessage, Have, HaveEntry, Held, LinkMessage, PROTOCOL_VERSIONS, ServiceMessage, Welcome, frames,
@@ -437,6 +437,8 @@ impl Lab {
         let description =
             Description::new(fingerprint, "ufrag", "0123456789abcdefghijkl", Vec::new()).unwrap();
         self.call(tab, &[], |node, now| node.handle_local_description(link, kind, description, now));
+        let end = Candidate::new("").unwrap();
+        self.call(tab, &[], |node, now| node.handle_local_candidate(link, end, now));
     }
 
     fn tell_later(&mut self, tab: usize, message: &ServiceMessage) {
