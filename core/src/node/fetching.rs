@@ -14,7 +14,7 @@ use crate::{
     swarm::{Claim, Holder, Late, assign, duty, rarest_first},
     time::Timestamp,
     units::{GroupIndex, GroupRange},
-    wire::{LinkMessage, Request},
+    wire::{LinkMessage, MAX_RUN, Request},
 };
 
 /// Holders that bring nothing for so long are not waited for.
@@ -257,7 +257,8 @@ impl Node {
         // give each other soon, and its first holder needs to send it once.
         let turn =
             (self.lots(fetch).draw(duty::PARTS as usize) * missing.len() as f64) as usize % missing.len();
-        missing.rotate_left(turn);
+        let first = run_start(&missing, turn);
+        missing.rotate_left(first);
         let asked = &fetch.asked;
         let mut holders: Vec<_> = self
             .claims_on(content)
@@ -365,5 +366,24 @@ impl Node {
             .iter()
             .filter(|(_, state)| state.is_ready())
             .filter_map(move |(link, state)| Some((*link, state.claims.on(&content)?)))
+    }
+}
+
+/// The place of the first of the groups up to this one that may share a message with it.
+fn run_start(groups: &[GroupIndex], place: usize) -> usize {
+    let message = |group: &GroupIndex| group.value() / MAX_RUN as u32;
+    let shares = |group: &&GroupIndex| message(group) == message(&groups[place]);
+    place - groups[..place].iter().rev().take_while(shares).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_begins_where_a_message_would() {
+        let groups = [1, 2, 3, 4, 6, 7, 11].map(GroupIndex::new);
+        let starts: Vec<_> = (0..groups.len()).map(|place| run_start(&groups, place)).collect();
+        assert_eq!(starts, [0, 0, 0, 3, 3, 3, 6]);
     }
 }

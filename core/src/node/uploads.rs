@@ -320,7 +320,7 @@ impl Node {
             if self.uploads.allowance.is_some_and(|allowance| now < allowance.ready_at(GROUP_LEN, now)) {
                 return;
             }
-            let run = self.links.get_mut(&link).and_then(|state| state.giving.next_run(most, now));
+            let run = self.links.get_mut(&link).and_then(|state| state.giving.next_run(most));
             idle = if run.is_some() { 0 } else { idle + 1 };
             if let Some(run) = run {
                 room = room.saturating_sub(GROUP * u64::from(run.groups.len()));

@@ -11,12 +11,13 @@ use super::{
     choke::{self, Candidate},
     outstanding::Asked,
     rate::Rate,
+    uplink::Uplink,
 };
 use crate::{
     content::GROUP_LEN,
     id::{ContentId, LinkId, RequestId},
     time::Timestamp,
-    units::{GroupIndex, GroupRange},
+    units::{BytesPerSec, GroupIndex, GroupRange},
 };
 
 /// Groups asked for before a rate is known.
@@ -75,6 +76,8 @@ pub(crate) struct Asking {
     late: VecDeque<(RequestId, Asked)>,
     outstanding: usize,
     rate: Rate,
+    /// What the way from the peer carries while something was asked for.
+    way: Uplink,
     /// Something it was asked for is late, and nothing came since.
     silent: bool,
     snub: Duration,
@@ -102,6 +105,7 @@ impl Asking {
             late: VecDeque::new(),
             outstanding: 0,
             rate: Rate::new(now),
+            way: Uplink::default(),
             silent: false,
             snub: SNUB,
             snubbed_until: now,
@@ -112,14 +116,15 @@ impl Asking {
         }
     }
 
-    /// Groups the peer may still be asked for: about half a second of its rate. None until half of them have come, so that
-    /// a quick peer is asked for runs of groups and not for one after each that came.
+    /// Groups the peer may still be asked for: about half a second of its rate, or a tenth of what the way from it carries. None
+    /// until half of them have come, so that a quick peer is asked for runs of groups and not for one after each that came.
     pub(crate) fn room(&self, now: Timestamp) -> usize {
         if self.rested_at(now).is_some() {
             return 0;
         }
-        let half_second = self.rate.at(now).value() as usize / 2 / GROUP_LEN as usize;
-        let window = half_second.clamp(START_WINDOW, MAX_WINDOW);
+        let carries = self.way.capacity().map_or(0, BytesPerSec::value);
+        let bytes = (self.rate.at(now).value() / 2).max(carries / 10);
+        let window = (bytes as usize / GROUP_LEN as usize).clamp(START_WINDOW, MAX_WINDOW);
         let room = window.saturating_sub(self.outstanding);
         if room < window / 2 { 0 } else { room }
     }
@@ -149,6 +154,7 @@ impl Asking {
     pub(crate) fn ask(&mut self, content: ContentId, range: GroupRange, now: Timestamp) -> RequestId {
         if self.outstanding == 0 {
             self.heard = self.heard.max(now);
+            self.way.begin(now);
         }
         self.outstanding += range.len() as usize;
         self.note(content, range, false, now)
@@ -193,6 +199,7 @@ impl Asking {
                 self.heard = self.heard.max(now);
             } else {
                 self.outstanding -= 1;
+                self.way.drained(len, self.outstanding > 0, now);
                 self.note_pause(now);
             }
             self.snubbed_until = self.snubbed_until.min(now);
@@ -365,16 +372,12 @@ impl Asking {
 
     /// The requests that have just become overdue: the peer keeps them, others may be asked as well.
     pub(crate) fn take_overdue(&mut self, rtt: Option<Duration>, now: Timestamp) -> Vec<Late> {
-        let (limit, heard) = (self.overdue_after(rtt), self.heard);
-        let mut overdue = Vec::new();
+        let (limit, heard, mut overdue) = (self.overdue_after(rtt), self.heard, Vec::new());
         for (request, asked) in self.asked.iter_mut() {
             if asked.overdue_at(heard, limit).is_some_and(|at| at <= now) {
                 asked.overdue = true;
-                overdue.push(Late {
-                    request: *request,
-                    content: asked.content,
-                    groups: asked.groups.clone(),
-                });
+                let groups = asked.groups.clone();
+                overdue.push(Late { request: *request, content: asked.content, groups });
             }
         }
         overdue
@@ -432,6 +435,20 @@ mod tests {
             asking.answered(request, GroupIndex::new(group), 16384, NOW);
         }
         assert_eq!(asking.room(NOW), MAX_WINDOW / 2);
+    }
+
+    #[test]
+    fn a_peer_whose_way_is_quick_is_asked_for_more_though_little_comes_on_average() {
+        let (mut asking, mut now) = (Asking::new(NOW), NOW);
+        for _ in 0..3 {
+            now = now + Duration::from_secs(5);
+            let request = asking.ask(content(), range(0, 4), now);
+            for group in 0..4 {
+                now = now + Duration::from_millis(2);
+                asking.answered(request, GroupIndex::new(group), 16384, now);
+            }
+        }
+        assert!(asking.room(now) >= 48);
     }
 
     #[test]

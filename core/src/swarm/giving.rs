@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{choke::Turn, offers::Offers, rate::Rate, uplink::Uplink};
+use super::{choke::Turn, offers::Offers, uplink::Uplink};
 use crate::{
     content::GROUP_LEN,
     id::{ContentId, RequestId},
@@ -17,8 +17,9 @@ const MAX_QUEUED_UPLOADS: usize = 256;
 const STUCK: Duration = Duration::from_millis(500);
 /// When a bulk channel holds no more than this, its driver says so: a group is then about to be out. Bytes.
 pub const BULK_LOW: u64 = 16 * 1024;
-/// A message of several groups is out within this time: what comes behind it, on either channel, waits so long.
-const MESSAGE: Duration = Duration::from_millis(20);
+/// What is in flight is out within this time, unless it is one group: what comes behind it, on either channel, waits so long, and
+/// it can't be taken back.
+const FLIGHT: Duration = Duration::from_millis(40);
 /// Who asked for something within this time wants more.
 const WANTS: Duration = Duration::from_secs(10);
 
@@ -46,7 +47,6 @@ pub(crate) struct Giving {
     pub(crate) turn: Turn,
     /// What it is offered and promised.
     pub(crate) offers: Offers,
-    rate: Rate,
     /// What the way to the peer carries.
     way: Uplink,
     /// When the peer asked for something last.
@@ -64,7 +64,6 @@ impl Giving {
             bytes_out: 0,
             turn: Turn::None,
             offers: Offers::default(),
-            rate: Rate::new(now),
             way: Uplink::default(),
             wanted: None,
             uploads: VecDeque::new(),
@@ -111,10 +110,9 @@ impl Giving {
     }
 
     /// The next groups to send, `most` at most, while the bulk channel has room.
-    pub(crate) fn next_run(&mut self, most: usize, now: Timestamp) -> Option<Run> {
-        let tenth_second = self.rate.at(now).value() / 10;
+    pub(crate) fn next_run(&mut self, most: usize) -> Option<Run> {
         // More than the mark, never just the mark: the channel tells only when it falls to it from above.
-        if self.in_flight > BULK_LOW.max(tenth_second) {
+        if self.in_flight > BULK_LOW.max(self.flight()) {
             return None;
         }
         let first = self.uploads.pop_front()?;
@@ -133,8 +131,12 @@ impl Giving {
 
     /// Groups that may go in one message: the way to the peer is known to carry them quickly.
     fn message_groups(&self) -> usize {
-        let bytes = self.way.capacity().map_or(0, |way| way.value() * MESSAGE.as_millis() as u64 / 1000);
-        ((bytes / u64::from(GROUP_LEN)) as usize).clamp(1, MAX_RUN)
+        ((self.flight() / u64::from(GROUP_LEN)) as usize).clamp(1, MAX_RUN)
+    }
+
+    /// Bytes that the way to the peer is known to carry at once.
+    fn flight(&self) -> u64 {
+        self.way.capacity().map_or(0, |way| way.value() * FLIGHT.as_millis() as u64 / 1000)
     }
 
     /// Groups that wait to be sent.
@@ -155,7 +157,6 @@ impl Giving {
         }
         self.in_flight += bytes;
         self.bytes_out += bytes;
-        self.rate.add(bytes, now);
     }
 
     /// The driver's bulk channel holds this many bytes now; how many left it since it was full, if it was.
@@ -194,10 +195,10 @@ mod tests {
         let (mut giving, upload) = (Giving::new(NOW), upload());
         assert_eq!(giving.queue_uploads([upload, upload].into_iter()), 2);
         giving.set_in_flight(BULK_LOW + 1, NOW);
-        assert_eq!(giving.next_run(MAX_RUN, NOW), None);
+        assert_eq!(giving.next_run(MAX_RUN), None);
         giving.set_in_flight(BULK_LOW, NOW);
         assert_eq!(
-            giving.next_run(MAX_RUN, NOW).map(|run| run.groups),
+            giving.next_run(MAX_RUN).map(|run| run.groups),
             GroupRange::new(GroupIndex::new(0), GroupIndex::new(1))
         );
     }
@@ -213,7 +214,7 @@ mod tests {
             giving.set_in_flight(0, now);
         }
         giving.queue_uploads(uploads.iter().copied());
-        let runs = std::iter::from_fn(|| giving.next_run(most, now));
+        let runs = std::iter::from_fn(|| giving.next_run(most));
         runs.map(|run| (run.groups.start().value(), run.groups.len())).collect()
     }
 
@@ -222,11 +223,11 @@ mod tests {
     }
 
     #[test]
-    fn a_message_takes_as_many_groups_as_are_out_in_20_ms() {
+    fn a_message_takes_as_many_groups_as_are_out_in_40_ms() {
         let ten = uploads(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(messages(20_000_000, &ten, MAX_RUN), [(0, 4), (4, 4), (8, 2)]);
-        assert_eq!(messages(2_000_000, &ten[..5], MAX_RUN), [(0, 2), (2, 2), (4, 1)]);
-        assert_eq!(messages(1_000_000, &ten[..2], MAX_RUN), [(0, 1), (1, 1)]);
+        assert_eq!(messages(1_000_000, &ten[..5], MAX_RUN), [(0, 2), (2, 2), (4, 1)]);
+        assert_eq!(messages(500_000, &ten[..2], MAX_RUN), [(0, 1), (1, 1)]);
         assert_eq!(messages(20_000_000, &ten[..2], 1), [(0, 1), (1, 1)]);
     }
 
@@ -248,7 +249,7 @@ mod tests {
     fn a_way_that_is_not_known_gets_a_group_a_message() {
         let mut giving = Giving::new(NOW);
         giving.queue_uploads(uploads(&[0, 1]).into_iter());
-        assert_eq!(giving.next_run(MAX_RUN, NOW).map(|run| run.groups.len()), Some(1));
+        assert_eq!(giving.next_run(MAX_RUN).map(|run| run.groups.len()), Some(1));
     }
 
     #[test]

@@ -6,8 +6,10 @@ use crate::{time::Timestamp, units::BytesPerSec};
 
 /// Bytes that make an estimate.
 const LEAST_SAMPLE: f64 = 32.0 * 1024.0;
-/// Busy time after which older samples count half.
+/// Busy time after which older samples count half, …
 const MEMORY: Duration = Duration::from_secs(4);
+/// …or bytes: what is quick is not long taken for as slow as it was at its start.
+const MEMORY_BYTES: f64 = 512.0 * 1024.0;
 
 /// The estimate.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,12 +21,17 @@ pub(crate) struct Uplink {
 }
 
 impl Uplink {
+    /// There is something to do from now on: what was before does not count.
+    pub(crate) fn begin(&mut self, now: Timestamp) {
+        self.busy = Some(now);
+    }
+
     /// So many bytes left the channels that were full; whether any of them still is.
     pub(crate) fn drained(&mut self, bytes: u64, full: bool, now: Timestamp) {
         if let Some(since) = self.busy {
             self.bytes += bytes as f64;
             self.seconds += now.saturating_since(since).as_secs_f64();
-            if self.seconds > MEMORY.as_secs_f64() {
+            if self.seconds > MEMORY.as_secs_f64() || self.bytes > MEMORY_BYTES {
                 self.bytes /= 2.0;
                 self.seconds /= 2.0;
             }
@@ -76,5 +83,17 @@ mod tests {
         }
         let capacity = uplink.capacity().unwrap().value();
         assert!((100_000..200_000).contains(&capacity), "{capacity}");
+    }
+    #[test]
+    fn what_is_quick_is_not_long_taken_for_as_slow_as_at_its_start() {
+        let mut uplink = Uplink::default();
+        uplink.drained(0, true, at(0));
+        uplink.drained(100_000, false, at(2000));
+        for burst in 3..20 {
+            uplink.begin(at(1000 * burst));
+            uplink.drained(100_000, false, at(1000 * burst + 10));
+        }
+        let capacity = uplink.capacity().unwrap().value();
+        assert!((3_000_000..=10_000_000).contains(&capacity), "{capacity}");
     }
 }
