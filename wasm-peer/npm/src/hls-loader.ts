@@ -25,7 +25,7 @@ import type { Load, Outcome } from './load.js';
 /** A fragment that is needed later than this, or than its own length, has time. Milliseconds. */
 const URGENT_MS = 4000;
 /** How often the times of a fragment that has time are moved along. Milliseconds. */
-const REBASE_INTERVAL_MS = 100;
+const REBASE_INTERVAL_MS = 250;
 
 type FragmentLoader = Loader<FragmentLoaderContext>;
 
