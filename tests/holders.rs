@@ -100,7 +100,7 @@ fn what_an_uplink_that_fails_keeps_waiting_comes_from_another_one_soon_and_hardl
     wastes.sort_unstable_by(f64::total_cmp);
     // Moved only once it is late, it takes 1.4 s (decision 0021).
     assert!(slowest[1] < millis(1250), "{slowest:?}");
-    assert!(wastes[1] < 0.02, "{wastes:?}");
+    assert!(wastes[1] < 0.025, "{wastes:?}");
 }
 
 #[test]

@@ -13,14 +13,24 @@ use crate::{
     wire::{Have, HaveEntry, Held, LinkMessage, MAX_HAVE_ENTRIES, MAX_RANGES},
 };
 
-/// How long verified groups are gathered before neighbours hear of them.
-const GATHER: Duration = Duration::from_millis(20);
+/// How long verified groups are gathered before neighbours hear of them, …
+pub(super) const GATHER: Duration = Duration::from_millis(20);
+/// …and those from a neighbour of a segment that is not needed within the next seconds: each message costs both ends a task.
+const GATHER_CALMLY: Duration = Duration::from_millis(200);
+/// Those seconds.
+const SOON: Duration = Duration::from_secs(6);
+
+/// How long groups from a neighbour are gathered of a segment that is needed then.
+pub(super) fn gather(deadline: Timestamp, now: Timestamp) -> Duration {
+    if now + SOON < deadline { GATHER_CALMLY } else { GATHER }
+}
 
 /// What neighbours have not heard yet.
 #[derive(Debug, Default)]
 pub(super) struct Announcements {
     pending: LiteMap<ContentId, Pending>,
-    since: Option<Timestamp>,
+    /// When they hear of it.
+    at: Option<Timestamp>,
     /// What some neighbours hear when they are called.
     pub(super) news: LiteMap<ContentId, News>,
 }
@@ -35,27 +45,27 @@ struct Pending {
 impl Announcements {
     pub(super) fn due(&self) -> Option<Timestamp> {
         let news = self.news.values().map(News::due);
-        self.since.map(|since| since + GATHER).into_iter().chain(news).min()
+        self.at.into_iter().chain(news).min()
     }
 
-    fn pending(&mut self, stream: StreamId, content: ContentId, now: Timestamp) -> &mut Pending {
-        self.since.get_or_insert(now);
+    fn pending(&mut self, stream: StreamId, content: ContentId, at: Timestamp) -> &mut Pending {
+        self.at = Some(self.at.map_or(at, |before| before.min(at)));
         self.pending.entry(content).or_insert(Pending { stream, groups: Vec::new() })
     }
 }
 
 impl Node {
-    /// A group was verified.
+    /// A group was verified: neighbours hear of it then.
     pub(super) fn announce_group(
         &mut self,
         stream: StreamId,
         content: ContentId,
         group: GroupIndex,
-        now: Timestamp,
+        at: Timestamp,
     ) {
         if self.p2p {
             self.keep_promises(content, group);
-            let groups = &mut self.announcements.pending(stream, content, now).groups;
+            let groups = &mut self.announcements.pending(stream, content, at).groups;
             if let Err(place) = groups.binary_search(&group) {
                 groups.insert(place, group);
             }
@@ -65,7 +75,7 @@ impl Node {
     /// All of a segment is held.
     pub(super) fn announce_all_of(&mut self, stream: StreamId, content: ContentId, now: Timestamp) {
         if self.p2p {
-            self.announcements.pending(stream, content, now);
+            self.announcements.pending(stream, content, now + GATHER);
         }
     }
 
@@ -110,10 +120,10 @@ impl Node {
 
     pub(super) fn drive_announcements(&mut self, now: Timestamp) {
         self.tell_old_news(now);
-        if self.announcements.since.is_none_or(|since| now < since + GATHER) {
+        if self.announcements.at.is_none_or(|at| now < at) {
             return;
         }
-        self.announcements.since = None;
+        self.announcements.at = None;
         let mut by_stream: LiteMap<StreamId, Vec<HaveEntry>> = LiteMap::new();
         for (content, pending) in std::mem::take(&mut self.announcements.pending) {
             let full = self.store.get(&content).is_some_and(|stored| stored.held.is_full());

@@ -2,7 +2,12 @@
 
 use std::ops::Range;
 
-use super::{Node, disk::Reader, io::Event};
+use super::{
+    Node,
+    announce::{GATHER, gather},
+    disk::Reader,
+    io::Event,
+};
 use crate::{
     bounded::BoundedVec,
     content::GroupList,
@@ -247,7 +252,8 @@ impl Node {
         self.keep(blob, offset, source);
         self.stats.verified_groups += 1;
         self.stats.peer_bytes += len;
-        self.announce_group(stream, content, group, now);
+        let gathered = self.fetches.get(&segment).map_or(GATHER, |fetch| gather(fetch.deadline, now));
+        self.announce_group(stream, content, group, now + gathered);
         let mut waiter = None;
         if let Some(fetch) = self.fetches.get_mut(&segment) {
             fetch.progress = now;

@@ -9,6 +9,7 @@ use litemap::LiteMap;
 
 use super::{
     Node,
+    announce::GATHER,
     fetch::{Fetch, ListAsk, OriginRun, Phase},
     io::{Event, FetchError, OriginHead, Output},
     pace::Pace,
@@ -299,7 +300,7 @@ impl Node {
         if let Some(waiter) = fetch.first_waiter() {
             self.event(Event::GroupsVerified { fetch: waiter, peer: None, bytes });
         }
-        self.announce_group(fetch.stream, content, group, now);
+        self.announce_group(fetch.stream, content, group, now + GATHER);
         true
     }
 

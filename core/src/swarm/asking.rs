@@ -116,14 +116,14 @@ impl Asking {
         }
     }
 
-    /// Groups the peer may still be asked for: about half a second of its rate, or a tenth of what the way from it carries. None
+    /// Groups the peer may still be asked for: about half a second of its rate, or a fifth of what the way from it carries. None
     /// until half of them have come, so that a quick peer is asked for runs of groups and not for one after each that came.
     pub(crate) fn room(&self, now: Timestamp) -> usize {
         if self.rested_at(now).is_some() {
             return 0;
         }
         let carries = self.way.capacity().map_or(0, BytesPerSec::value);
-        let bytes = (self.rate.at(now).value() / 2).max(carries / 10);
+        let bytes = (self.rate.at(now).value() / 2).max(carries / 5);
         let window = (bytes as usize / GROUP_LEN as usize).clamp(START_WINDOW, MAX_WINDOW);
         let room = window.saturating_sub(self.outstanding);
         if room < window / 2 { 0 } else { room }
@@ -448,7 +448,7 @@ mod tests {
                 asking.answered(request, GroupIndex::new(group), 16384, now);
             }
         }
-        assert!(asking.room(now) >= 48);
+        assert_eq!(asking.room(now), MAX_WINDOW);
     }
 
     #[test]

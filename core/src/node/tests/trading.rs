@@ -5,7 +5,7 @@ use crate::{
     bounded::BoundedVec,
     content::GROUP_LEN,
     units::{ByteRange, GroupIndex, GroupRange},
-    wire::{Have, HaveEntry, Held, LinkMessage, Request, ServiceMessage},
+    wire::{Have, HaveEntry, Held, LinkMessage, Request, ServiceMessage, data_header},
 };
 
 const FAR: Duration = Duration::from_secs(20);
@@ -90,6 +90,37 @@ fn a_group_is_passed_on_before_the_segment_is_whole() {
         assert_eq!(lab.tabs[tab].delivered[0].1, segment(0), "tab {tab}");
     }
     assert!(lab.tabs[1].asked.is_empty() && lab.tabs[2].asked.is_empty(), "one copy from the origin for all");
+}
+
+#[test]
+fn groups_from_a_neighbour_of_what_is_not_needed_soon_are_announced_together() {
+    let mut times = Vec::new();
+    for within in [Duration::from_secs(5), FAR] {
+        let mut lab = Lab::connected(3);
+        lab.claim(0, 1, 0, Held::All);
+        lab.silent.insert(0);
+        lab.fetch(1, 0, within);
+        lab.advance(Duration::from_millis(400));
+        lab.answer_sidecars(1, 0);
+        let request = lab.tabs[1].said.iter().find_map(|(_, said)| match said {
+            LinkMessage::Request(request) if request.groups[0].len() >= 3 => Some(request.clone()),
+            _ => None,
+        });
+        let request = request.expect("the neighbour is asked for several");
+        lab.tabs[1].said.clear();
+        for group in request.groups[0].iter().take(3) {
+            let start = group.value() as usize * GROUP as usize;
+            let bytes = &segment(0)[start..(start + GROUP as usize).min(LEN as usize)];
+            lab.send_bulk(0, 1, &[&data_header(request.id, group, bytes.len()), bytes].concat());
+            lab.advance(Duration::from_millis(30));
+        }
+        lab.advance(Duration::from_millis(150));
+        let to = lab.link(1, 2);
+        let is_news =
+            |(link, said): &&(LinkId, LinkMessage)| *link == to && matches!(said, LinkMessage::Have(_));
+        times.push(lab.tabs[1].said.iter().filter(is_news).count());
+    }
+    assert_eq!(times, [3, 1]);
 }
 
 #[test]
