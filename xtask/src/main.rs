@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod demo;
 mod file_sizes;
+mod function_order;
 mod layout;
 mod module_sizes;
 mod npm;

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::function_order;
 use crate::layout::Layout;
 use crate::process::{cargo, command, heading, run};
 use crate::setup::Browser;
@@ -109,8 +110,11 @@ fn optimise(layout: &Layout, bound: &Path, module: &Path) -> Result<()> {
         .arg(bound)
         .arg("-o")
         .arg(&optimised))?;
+    let ordered = fs::read(&optimised).with_context(|| format!("cannot read {}", optimised.display()))?;
+    let ordered = function_order::alike_together(&ordered)
+        .with_context(|| format!("cannot order {}", optimised.display()))?;
     // Last and only when complete, so that an interrupted build is not taken for an up-to-date one.
-    fs::copy(&optimised, module).map(drop).with_context(|| format!("cannot write {}", module.display()))
+    fs::write(module, ordered).with_context(|| format!("cannot write {}", module.display()))
 }
 
 fn is_newer(made: &Path, source: &Path) -> bool {
