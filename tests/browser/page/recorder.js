@@ -15,8 +15,8 @@
     const payload = { url, ...range, init: frag?.sn === 'initSegment', bytes: data.byteLength, sha256: '' };
     payloads.push(payload);
     hashing += 1;
-    // hls.js hands the buffer to its worker: what is hashed later has to be a copy.
-    const digest = await crypto.subtle.digest('SHA-256', data.slice(0));
+    // hls.js hands the buffer to its worker: `digest` has copied it when it returns (Web Cryptography API §14.3.5).
+    const digest = await crypto.subtle.digest('SHA-256', data);
     payload.sha256 = [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
     hashing -= 1;
   }
