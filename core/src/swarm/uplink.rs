@@ -1,4 +1,4 @@
-//! How much this peer's uplink carries, measured while it had more to send than it could.
+//! How much this peer's uplink carries, or the way to or from one other, measured while there was more to carry than it could.
 
 use std::time::Duration;
 
