@@ -17,9 +17,10 @@ const MAX_QUEUED_UPLOADS: usize = 256;
 const STUCK: Duration = Duration::from_millis(500);
 /// When a bulk channel holds no more than this, its driver says so: a group is then about to be out. Bytes.
 pub const BULK_LOW: u64 = 16 * 1024;
-/// What is in flight is out within this time, unless it is one group: what comes behind it, on either channel, waits so long, and
-/// it can't be taken back.
+/// More is given to a way once what is in flight is out within this time, or is one group: it can't be taken back.
 const FLIGHT: Duration = Duration::from_millis(40);
+/// A message is out within this time, unless it is one group: what comes behind it, on either channel, waits so long.
+const MESSAGE: Duration = Duration::from_millis(120);
 /// Who asked for something within this time wants more.
 const WANTS: Duration = Duration::from_secs(10);
 
@@ -131,12 +132,16 @@ impl Giving {
 
     /// Groups that may go in one message: the way to the peer is known to carry them quickly.
     fn message_groups(&self) -> usize {
-        ((self.flight() / u64::from(GROUP_LEN)) as usize).clamp(1, MAX_RUN)
+        ((self.carried_in(MESSAGE) / u64::from(GROUP_LEN)) as usize).clamp(1, MAX_RUN)
     }
 
     /// Bytes that the way to the peer is known to carry at once.
     fn flight(&self) -> u64 {
-        self.way.capacity().map_or(0, |way| way.value() * FLIGHT.as_millis() as u64 / 1000)
+        self.carried_in(FLIGHT)
+    }
+
+    fn carried_in(&self, time: Duration) -> u64 {
+        self.way.capacity().map_or(0, |way| way.value() * time.as_millis() as u64 / 1000)
     }
 
     /// Groups that wait to be sent.
@@ -223,11 +228,11 @@ mod tests {
     }
 
     #[test]
-    fn a_message_takes_as_many_groups_as_are_out_in_40_ms() {
+    fn a_message_takes_as_many_groups_as_are_out_in_120_ms() {
         let ten = uploads(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(messages(20_000_000, &ten, MAX_RUN), [(0, 4), (4, 4), (8, 2)]);
-        assert_eq!(messages(1_000_000, &ten[..5], MAX_RUN), [(0, 2), (2, 2), (4, 1)]);
-        assert_eq!(messages(500_000, &ten[..2], MAX_RUN), [(0, 1), (1, 1)]);
+        assert_eq!(messages(300_000, &ten[..5], MAX_RUN), [(0, 2), (2, 2), (4, 1)]);
+        assert_eq!(messages(150_000, &ten[..2], MAX_RUN), [(0, 1), (1, 1)]);
         assert_eq!(messages(20_000_000, &ten[..2], 1), [(0, 1), (1, 1)]);
     }
 
