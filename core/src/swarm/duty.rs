@@ -26,12 +26,12 @@ const LONGEST: f64 = 4.0;
 /// Who hears that somebody asks the origin for a part leaves it to them for so much longer: time for it to come through the swarm.
 pub(crate) const WORD: Duration = Duration::from_millis(1500);
 
-/// How many parts a segment has in a swarm of so many peers: two peers share one.
+/// How many parts a segment has in a swarm of so many peers: several peers share one, as each part costs a request to the origin
+/// and word of it to every neighbour.
 pub(crate) fn part_count(peers: u32) -> u32 {
     match peers {
         0..4 => 1,
-        4..8 => 2,
-        8..16 => 4,
+        4..16 => 2,
         16.. => PARTS,
     }
 }
