@@ -15,12 +15,12 @@ use crate::{
 
 /// How long verified groups are gathered before neighbours hear of them, …
 pub(super) const GATHER: Duration = Duration::from_millis(20);
-/// …and those from a neighbour of a segment that is not needed within the next seconds: each message costs both ends a task.
-const GATHER_CALMLY: Duration = Duration::from_millis(200);
+/// …and those of a segment that is not needed within the next seconds: each message costs both ends a task.
+const GATHER_CALMLY: Duration = Duration::from_millis(500);
 /// Those seconds.
 const SOON: Duration = Duration::from_secs(6);
 
-/// How long groups from a neighbour are gathered of a segment that is needed then.
+/// How long groups are gathered of a segment that is needed then.
 pub(super) fn gather(deadline: Timestamp, now: Timestamp) -> Duration {
     if now + SOON < deadline { GATHER_CALMLY } else { GATHER }
 }

@@ -16,7 +16,7 @@ fn silent_holders(holders: usize, within: Duration) -> Lab {
     lab.hold(0, 0);
     for tab in 1..holders {
         lab.fetch(tab, 0, FAR);
-        lab.advance(Duration::from_millis(100));
+        lab.advance(Duration::from_millis(600));
     }
     lab.silent.extend(0..holders);
     lab.fetch(holders, 0, within);

@@ -192,7 +192,7 @@ fn an_attested_segment_is_asked_for_once_and_traded() {
     let asked = lab.tabs[0].asked.pop().expect("nobody holds it");
     lab.answer(0, asked, 200, &segment(0));
     assert_eq!(lab.tabs[0].delivered[0], (fetch, segment(0), Delivery::Verified, 200));
-    lab.advance(Duration::from_millis(100));
+    lab.advance(Duration::from_millis(600));
     lab.fetch(1, 0, FAR);
     assert_eq!(lab.tabs[1].delivered[0].2, Delivery::Verified);
     assert!(lab.tabs[1].asked.is_empty());

@@ -56,7 +56,7 @@ fn several_holders_are_asked_for_parts_of_one_segment_each_group_once() {
                 lab.fetch(tab, 0, FAR);
             }
         }
-        lab.advance(Duration::from_millis(100));
+        lab.advance(Duration::from_millis(600));
     }
     lab.fetch(3, 0, FAR);
     assert_eq!(lab.tabs[3].delivered[0].1, segment(0));
@@ -114,7 +114,7 @@ fn groups_from_a_neighbour_of_what_is_not_needed_soon_are_announced_together() {
             lab.send_bulk(0, 1, &[&data_header(request.id, group, bytes.len()), bytes].concat());
             lab.advance(Duration::from_millis(30));
         }
-        lab.advance(Duration::from_millis(150));
+        lab.advance(Duration::from_millis(450));
         let to = lab.link(1, 2);
         let is_news =
             |(link, said): &&(LinkId, LinkMessage)| *link == to && matches!(said, LinkMessage::Have(_));
