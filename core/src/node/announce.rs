@@ -118,6 +118,7 @@ impl Node {
         }
     }
 
+    #[inline(never)]
     pub(super) fn drive_announcements(&mut self, now: Timestamp) {
         self.tell_old_news(now);
         if self.announcements.at.is_none_or(|at| now < at) {

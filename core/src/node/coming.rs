@@ -45,6 +45,7 @@ impl Node {
     /// What comes here is told: those further away, if there are any, need not ask the origin for it. What neighbours have coming and
     /// nobody sends here yet is not, as who hears of it offers it here no more; of that, and of what somebody else is said to ask the
     /// origin for, goes word: it runs ahead of the part, through the whole swarm, and each passes it on once.
+    #[inline(never)]
     pub(super) fn relay_coming(&mut self, fetch: &mut Fetch, now: Timestamp) {
         let Phase::Trading { content } = fetch.phase else { return };
         let wide = self.is_wide(&fetch.stream);

@@ -24,6 +24,7 @@ const ADOPT: Duration = Duration::from_secs(10);
 
 impl Node {
     /// Delivers or fails what can be; `true` if the fetch is over.
+    #[inline(never)]
     pub(super) fn conclude(&mut self, fetch: &mut Fetch, now: Timestamp) -> bool {
         if let Phase::Trading { content } = fetch.phase
             && self.is_held(fetch)

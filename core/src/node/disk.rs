@@ -242,6 +242,7 @@ impl Node {
     }
 
     /// Gives up what the disk does not bring in time.
+    #[inline(never)]
     pub(super) fn expire_loads(&mut self, now: Timestamp) {
         let late = |load: &Load| load.since + LOAD_PATIENCE <= now;
         while let Some((content, _)) = self.disk.loads.iter().find(|(_, load)| late(load)) {
@@ -265,6 +266,7 @@ impl Node {
     }
 
     /// Writes one segment at a time, while nothing is urgent.
+    #[inline(never)]
     pub(super) fn drive_disk(&mut self, now: Timestamp) {
         let urgent = |fetch: &Fetch| !fetch.waiters.is_empty() && fetch.deadline <= now + URGENT;
         if self.disk.writing.is_some() || !self.disk.is_open() || self.fetches.values().any(urgent) {

@@ -97,6 +97,7 @@ impl Node {
         self.fetches.values().filter_map(|fetch| fetch.wake).min()
     }
 
+    #[inline(never)]
     pub(super) fn drive_fetches(&mut self, now: Timestamp) {
         let mut done = None;
         self.wake_wants(now);
@@ -152,6 +153,7 @@ impl Node {
         self.fetches.iter().map(turn).filter(|next| Some(*next) > last).min()
     }
 
+    #[inline(never)]
     fn resolve(&mut self, fetch: &mut Fetch, now: Timestamp) {
         if fetch.phase != Phase::Resolving {
             return;
@@ -238,6 +240,7 @@ impl Node {
     }
 
     /// Splits the missing groups over the links that hold them.
+    #[inline(never)]
     fn ask_peers(&mut self, fetch: &mut Fetch, now: Timestamp) {
         let Phase::Trading { content } = fetch.phase else { return };
         let Some(stored) = self.store.get(&content).filter(|stored| !stored.held.is_full()) else { return };

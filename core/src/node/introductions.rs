@@ -84,6 +84,7 @@ impl Node {
     }
 
     /// Dials peers that the service named, as far as links and budget allow.
+    #[inline(never)]
     pub(super) fn drive_dials(&mut self, now: Timestamp) {
         while self.next_dial().is_none_or(|at| at <= now) {
             let Some(peer) = self.named.pop_front() else { return };

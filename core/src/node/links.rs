@@ -216,6 +216,7 @@ impl Node {
         }
     }
 
+    #[inline(never)]
     pub(super) fn handle_hello(&mut self, link: LinkId, hello: &LinkHello, now: Timestamp) {
         let (Some(network), Some(wall)) = (self.service.network(), self.wall(now)) else { return };
         let Some(state) = self.links.get(&link) else { return };
@@ -301,6 +302,7 @@ impl Node {
         }
     }
 
+    #[inline(never)]
     pub(super) fn drive_links(&mut self, now: Timestamp) {
         let links: Vec<LinkId> = self.links.keys().copied().collect();
         for link in links {

@@ -23,6 +23,7 @@ use crate::{
 };
 
 impl Node {
+    #[inline(never)]
     pub(super) fn handle_control(&mut self, link: LinkId, message: &[u8], now: Timestamp) {
         if message.len() > MAX_MESSAGE_LEN {
             self.violation(link, Violation::Malformed, now);
@@ -104,6 +105,7 @@ impl Node {
         }
     }
 
+    #[inline(never)]
     fn handle_have(&mut self, link: LinkId, have: &Have, now: Timestamp) {
         if !self.streams.contains_key(&have.stream) {
             return;
@@ -123,6 +125,7 @@ impl Node {
         }
     }
 
+    #[inline(never)]
     pub(super) fn send_list(&mut self, link: LinkId, content: &ContentId, now: Timestamp) {
         let may_upload = self.may_upload();
         let absent = self.store.get(content).is_none() && may_upload;
@@ -153,6 +156,7 @@ impl Node {
     }
 
     /// Takes a part of a list that is being waited for. Parts come in order on the control channel.
+    #[inline(never)]
     fn handle_list_part(&mut self, link: LinkId, part: ListPart, now: Timestamp) {
         let (content, len) = (part.content, part.len);
         let Some(values) = self.gather_list(link, part) else { return };
@@ -166,6 +170,7 @@ impl Node {
         }
     }
 
+    #[inline(never)]
     pub(super) fn handle_bulk(&mut self, link: LinkId, message: &[u8], now: Timestamp) {
         if !self.links.get(&link).is_some_and(super::links::Link::is_ready) {
             self.violation(link, Violation::BadHello, now);

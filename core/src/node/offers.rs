@@ -28,6 +28,7 @@ impl Node {
 
     /// Offers the parts that are here or on their way to neighbours to whom they don't come. Where all can be neighbours one
     /// word reaches everybody soon, and nobody has to pass anything on.
+    #[inline(never)]
     pub(super) fn offer(&mut self, fetch: &mut Fetch, now: Timestamp) {
         let Phase::Trading { content } = fetch.phase else { return };
         let Some(groups) = self.store.get(&content).map(|stored| stored.held.groups()) else { return };
@@ -84,6 +85,7 @@ impl Node {
     }
 
     /// Asks for what is offered and does not come from elsewhere.
+    #[inline(never)]
     pub(super) fn take_offers(&mut self, fetch: &mut Fetch, now: Timestamp) {
         let Phase::Trading { content } = fetch.phase else { return };
         let Some(stored) = self.store.get(&content).filter(|stored| !stored.held.is_full()) else { return };

@@ -79,6 +79,7 @@ impl Node {
         }
     }
 
+    #[inline(never)]
     pub(super) fn drive_partners(&mut self, now: Timestamp) {
         let full = self.is_full();
         if self.service.is_ready() && full != self.partners.said_full {
@@ -123,6 +124,7 @@ impl Node {
     }
 
     /// A peer would give its link up.
+    #[inline(never)]
     pub(super) fn handle_release(&mut self, link: LinkId) {
         let Some(state) = self.links.get(&link) else { return };
         if !state.kept && self.ready_links().count() > FEW {

@@ -351,6 +351,7 @@ impl Node {
         }
     }
 
+    #[inline(never)]
     pub(super) fn drive_service(&mut self, now: Timestamp) {
         if self.service.state == State::Off && self.p2p && self.config.service {
             self.service.attempt = 0;
@@ -382,6 +383,7 @@ impl Node {
     }
 
     /// Joins the swarms of the streams, and asks for more peers while there are few links.
+    #[inline(never)]
     pub(super) fn drive_discovery(&mut self, now: Timestamp) {
         if !self.service.is_ready() || !self.may_connect() {
             return;

@@ -237,6 +237,7 @@ impl Node {
     }
 
     /// Calls those who wait while there is time for them.
+    #[inline(never)]
     fn call_waiting(&mut self, now: Timestamp) {
         let is_expected = |state: &Link| state.giving.turn.is_expected(now) && state.giving.queued() == 0;
         let called = self.links.values().filter(|state| is_expected(state)).count();
@@ -303,6 +304,7 @@ impl Node {
     }
 
     /// Hands groups to the bulk channels that have room, in turn.
+    #[inline(never)]
     pub(super) fn drive_uploads(&mut self, now: Timestamp) {
         match self.uploads.rounds() {
             None => self.call_waiting(now),

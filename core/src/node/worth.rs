@@ -16,6 +16,7 @@ const NEAR: u64 = 4;
 
 impl Node {
     /// Drops what is over the limit.
+    #[inline(never)]
     pub(super) fn evict(&mut self) {
         while let Some(content) = self.store.surplus(|content, stored| self.worth(content, stored)) {
             let Some(stored) = self.store.remove(&content) else { return };
