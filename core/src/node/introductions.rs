@@ -19,10 +19,10 @@ use crate::{
 
 /// Dials under way at a time, and how long after the last one, unless that came through before, the next one is made. Making a
 /// connection is work, and of several at once none is there soon (RFC 8305 §5): where few come together both ends make many.
-const FEW: (usize, Duration) = (3, Duration::from_millis(250));
+const DIALS: (usize, Duration) = (3, Duration::from_millis(250));
 /// The same in a swarm too large for all to be neighbours: who comes is the only one there that makes so many, and needs them before
 /// its first segment has played.
-const MANY: (usize, Duration) = (8, Duration::from_millis(70));
+const DIALS_AMONG_MANY: (usize, Duration) = (8, Duration::from_millis(70));
 /// How long candidates are waited for before the description is sent. A server-reflexive one takes a round trip to its server.
 const GATHER: Duration = Duration::from_millis(50);
 /// Most peers that wait to be dialled; the oldest makes room.
@@ -112,7 +112,7 @@ impl Node {
             dials.fold((0, None), |(count, last), state| (count + 1, last.max(Some(state.since))));
         let last: Timestamp = last?;
         let is_wide = self.streams.keys().any(|stream| self.is_wide(stream));
-        let (most, stagger) = if is_wide { MANY } else { FEW };
+        let (most, stagger) = if is_wide { DIALS_AMONG_MANY } else { DIALS };
         Some(if count < most { last + stagger } else { last + SETUP_TIMEOUT })
     }
 
