@@ -93,7 +93,7 @@ impl Node {
     fn is_newcomer(&self, now: Timestamp) -> bool {
         let ready = self.links.values().filter(|state| state.is_ready());
         let (new, all) =
-            ready.fold((0, 0), |(new, all), state| (new + usize::from(state.asking.is_new(now)), all + 1));
+            ready.fold((0, 0), |(new, all), state| (new + usize::from(state.merit.is_new(now)), all + 1));
         2 * new < all && self.first_fetch.is_none_or(|at| now < at + swarm::NEW)
     }
 
@@ -105,7 +105,7 @@ impl Node {
         let wide = self.is_wide(&fetch.stream);
         let ready: Vec<_> = self.links.values().filter(|state| state.is_ready()).collect();
         // Among many it is of no use to others that somebody is first who passes nothing on.
-        let counts = |state: &&&Link| !wide || state.asking.is_giver(now);
+        let counts = |state: &&&Link| !wide || state.merit.is_giver(now);
         let neighbours: Vec<_> =
             ready.iter().filter(counts).map(|state| Self::lots_of(state.peer, fetch)).collect();
         let mut newcomers = Vec::new();

@@ -13,7 +13,7 @@ use crate::{
         Candidate, Fingerprint, HelloError, HelloExpectation, IntroductionBody, LinkHello, Rights,
         SignedCertificate,
     },
-    swarm::{Asking, Claims, Giving, Moved, Traffic},
+    swarm::{Asking, Claims, Giving, Merit, Moved, Traffic},
     time::Timestamp,
     wire::{ByeReason, LinkMessage, PROTOCOL_VERSIONS},
 };
@@ -69,6 +69,7 @@ pub(super) struct Link {
     pub(super) unsent: Option<(IntroductionBody, Timestamp)>,
     pub(super) rtt: Option<Duration>,
     pub(super) asking: Asking,
+    pub(super) merit: Merit,
     pub(super) claims: Claims,
     pub(super) giving: Giving,
     /// Whether its certificate lets it give segments to others.
@@ -98,6 +99,7 @@ impl Link {
             unsent: None,
             rtt: None,
             asking: Asking::new(now),
+            merit: Merit::new(now),
             claims: Claims::default(),
             giving: Giving::new(now),
             may_upload: false,
@@ -235,7 +237,7 @@ impl Node {
         match hello.verify(&expected) {
             Ok(agreed) => {
                 let Some(state) = self.links.get_mut(&link) else { return };
-                state.asking.note_age(wall.since(agreed.certificate.since), now);
+                state.merit.note_age(wall.since(agreed.certificate.since), now);
                 state.may_upload = agreed.certificate.rights.contains(Rights::UPLOAD);
                 match &mut state.state {
                     State::Connecting { greeted } => *greeted = true,

@@ -230,6 +230,7 @@ impl Node {
         let Some(state) = self.links.get_mut(&link) else { return Ok(None) };
         let peer = state.peer;
         let len = bytes.len() as u64;
+        state.merit.note_given(len, now);
         let content = match state.asking.answered(request, group, len, now) {
             Answer::Wanted(content) => content,
             Answer::Cancelled => {

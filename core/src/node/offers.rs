@@ -73,14 +73,14 @@ impl Node {
             });
             let sends = part.iter().any(|group| fetch.asked.is_asked(group, *link));
             state.is_ready()
-                && state.asking.is_giver(now)
+                && state.merit.is_giver(now)
                 && !comes
                 && !sends
                 && !state.giving.offers.was_made(&content, part)
         };
         let lacking = self.links.iter().filter(|(link, state)| lacks(link, state));
         let best = lacking
-            .max_by_key(|(link, state)| (state.asking.candidate(**link, now, now).given, Reverse(**link)));
+            .max_by_key(|(link, state)| (state.merit.candidate(**link, now, now).given, Reverse(**link)));
         best.map(|(link, _)| *link)
     }
 

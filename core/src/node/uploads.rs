@@ -10,7 +10,7 @@ use crate::{
     content::GROUP_LEN,
     guard::TokenBucket,
     id::{BlobHandle, LinkId},
-    swarm::{Candidate, Choker, MEMORY, Rounds, Run, Turn, Uplink, Upload, has_time, share},
+    swarm::{Candidate, Capacity, Choker, MEMORY, Rounds, Run, Turn, Upload, has_time, share},
     time::Timestamp,
     units::{ByteRange, BytesPerSec},
     wire::{LinkMessage, MAX_RUN, RejectReason, Request, data_header},
@@ -21,7 +21,7 @@ use crate::{
 const MIN_TOTAL_IN_FLIGHT: u64 = 64 * 1024;
 const GROUP: u64 = GROUP_LEN as u64;
 /// Groups that one who gives nothing is served at a time while there is too little for those who give.
-const FEW: usize = 2;
+const LEECH_GROUPS: usize = 2;
 /// Bytes that may be sent at once under a limit.
 const LIMIT_BURST: u32 = 2 * GROUP_LEN;
 
@@ -39,7 +39,7 @@ pub(super) struct Uploads {
     /// In the choker's place, to compare with.
     #[cfg(any(test, feature = "bep3"))]
     rounds: Option<Rounds>,
-    uplink: Uplink,
+    uplink: Capacity,
 }
 
 impl Uploads {
@@ -52,7 +52,7 @@ impl Uploads {
             sent_away: None,
             #[cfg(any(test, feature = "bep3"))]
             rounds: (config.choking == super::Choking::Bep3).then(|| Rounds::new(now)),
-            uplink: Uplink::default(),
+            uplink: Capacity::default(),
         };
         uploads.set_limit(config.upload_limit, now);
         uploads
@@ -88,12 +88,12 @@ impl Uploads {
 
     /// What the uplink carries and the page allows, once that is known.
     pub(super) fn capacity(&self) -> Option<BytesPerSec> {
-        self.uplink.capacity().into_iter().chain(self.limit).min()
+        self.uplink.known().into_iter().chain(self.limit).min()
     }
 
     /// Whether neighbours are called one after the other: the uplink is known and may be scarce.
     pub(super) fn calls(&self) -> bool {
-        self.rounds().is_none() && self.uplink.capacity().is_some()
+        self.rounds().is_none() && self.uplink.known().is_some()
     }
 
     /// Whether places on the uplink are offered in advance.
@@ -173,7 +173,7 @@ impl Node {
         let queued = state.giving.queue_uploads(uploads.take(room));
         if queued < groups.len() {
             state.giving.turn = Turn::Waits(now);
-            if state.asking.is_giver(now) {
+            if state.merit.is_giver(now) {
                 self.uploads.sent_away = Some(now);
             }
             self.reject(link, request, RejectReason::Busy(queued as u32));
@@ -188,16 +188,16 @@ impl Node {
             return if rounds.serves(link) { usize::MAX } else { 0 };
         }
         let Some(state) = self.links.get(&link) else { return 0 };
-        let is_new = state.asking.is_new(now);
+        let is_new = state.merit.is_new(now);
         let goes_first = is_new || state.giving.turn.is_called(now);
         if !goes_first && self.waiting(now).any(|other| other.link != link) {
             return 0;
         }
-        let gives = state.asking.gives(now);
+        let gives = state.merit.gives(now);
         let share = if is_new { 2 * self.share() } else { self.share() };
         let room = share.saturating_sub(self.queued_and_sent(now));
         // What is given to others is not to be in the way of those who give.
-        if gives || !self.is_scarce(now) { room } else { room.min(FEW) }
+        if gives || !self.is_scarce(now) { room } else { room.min(LEECH_GROUPS) }
     }
 
     fn share(&self) -> usize {
@@ -208,7 +208,7 @@ impl Node {
         let waits = move |state: &Link| state.giving.turn.waits(now);
         self.links
             .iter()
-            .filter_map(move |(link, state)| Some(state.asking.candidate(*link, waits(state)?, now)))
+            .filter_map(move |(link, state)| Some(state.merit.candidate(*link, waits(state)?, now)))
     }
 
     /// Those who wait or have not heard the news.
@@ -217,7 +217,7 @@ impl Node {
         self.links.iter().filter(move |(_, state)| free(state)).filter_map(move |(link, state)| {
             let waits = state.giving.turn.waits(now);
             let since = waits.into_iter().chain(self.news_since(*link)).min()?;
-            Some(state.asking.candidate(*link, since, now))
+            Some(state.merit.candidate(*link, since, now))
         })
     }
 
@@ -229,7 +229,7 @@ impl Node {
     /// Serves others than before, once that is due.
     fn start_round(&mut self, now: Timestamp) {
         let wanting = self.links.iter().filter(|(_, state)| state.giving.wants(now));
-        let wanting = wanting.map(|(link, state)| state.asking.candidate(*link, now, now)).collect();
+        let wanting = wanting.map(|(link, state)| state.merit.candidate(*link, now, now)).collect();
         let Some(rounds) = self.uploads.rounds_mut() else { return };
         for link in rounds.choose(wanting, self.random.fraction(), now) {
             self.say(link, &LinkMessage::Unchoke);

@@ -7,15 +7,10 @@ use std::{collections::VecDeque, time::Duration};
 
 use litemap::LiteMap;
 
-use super::{
-    choke::{self, Candidate},
-    outstanding::Asked,
-    rate::Rate,
-    uplink::Uplink,
-};
+use super::{capacity::Capacity, choke, outstanding::Asked, rate::Rate};
 use crate::{
     content::GROUP_LEN,
-    id::{ContentId, LinkId, RequestId},
+    id::{ContentId, RequestId},
     time::Timestamp,
     units::{BytesPerSec, GroupIndex, GroupRange},
 };
@@ -28,8 +23,6 @@ const MAX_WINDOW: usize = 64;
 const LATE_AFTER: Duration = Duration::from_millis(1000);
 /// Requests are overdue when it brought nothing for this, for two round trips, or for two of its own pauses.
 const OVERDUE_AFTER: Duration = Duration::from_millis(400);
-/// Who came so lately had no time to give anything.
-const GRACE: Duration = Duration::from_secs(8);
 /// Longest time that a link's round trips or pauses earn it: the peer decides when it answers a ping.
 const LATEST: Duration = Duration::from_millis(1600);
 /// Most late requests whose groups are still of use when they come after all.
@@ -63,7 +56,6 @@ pub(crate) struct Late {
 #[derive(Clone, Debug)]
 pub(crate) struct Asking {
     pub(crate) bytes_in: u64,
-    began: Timestamp,
     asked: LiteMap<RequestId, Asked>,
     next_request: u32,
     /// Groups of cancelled requests that may still come.
@@ -77,7 +69,7 @@ pub(crate) struct Asking {
     outstanding: usize,
     rate: Rate,
     /// What the way from the peer carries while something was asked for.
-    way: Uplink,
+    way: Capacity,
     /// Something it was asked for is late, and nothing came since.
     silent: bool,
     snub: Duration,
@@ -86,17 +78,12 @@ pub(crate) struct Asking {
     choked: Option<Timestamp>,
     /// When it had none last.
     refused: Option<Timestamp>,
-    /// Bytes that came lately, for the peer's standing.
-    given: Rate,
-    /// Until when the peer counts as one who has just come to the network.
-    new_until: Timestamp,
 }
 
 impl Asking {
     pub(crate) fn new(now: Timestamp) -> Self {
         Self {
             bytes_in: 0,
-            began: now,
             asked: LiteMap::new(),
             next_request: 0,
             cancelled: 0,
@@ -105,14 +92,12 @@ impl Asking {
             late: VecDeque::new(),
             outstanding: 0,
             rate: Rate::new(now),
-            way: Uplink::default(),
+            way: Capacity::default(),
             silent: false,
             snub: SNUB,
             snubbed_until: now,
             choked: None,
             refused: None,
-            given: Rate::over(choke::MEMORY, now),
-            new_until: now,
         }
     }
 
@@ -122,7 +107,7 @@ impl Asking {
         if self.rested_at(now).is_some() {
             return 0;
         }
-        let carries = self.way.capacity().map_or(0, BytesPerSec::value);
+        let carries = self.way.known().map_or(0, BytesPerSec::value);
         let bytes = (self.rate.at(now).value() / 2).max(carries / 5);
         let window = (bytes as usize / GROUP_LEN as usize).clamp(START_WINDOW, MAX_WINDOW);
         let room = window.saturating_sub(self.outstanding);
@@ -184,7 +169,6 @@ impl Asking {
     ) -> Answer {
         self.bytes_in += len;
         self.rate.add(len, now);
-        self.given.add(len, now);
         if let Some(asked) = self.asked.get_mut(&request)
             && asked.take(group)
         {
@@ -286,32 +270,6 @@ impl Asking {
     /// Whether it has just become time to ask the peer again.
     pub(crate) fn is_rested(&mut self, now: Timestamp) -> bool {
         self.choked.take_if(|until| *until <= now).is_some()
-    }
-
-    /// Whether the peer gave anything lately, or had no time to yet.
-    pub(crate) fn is_giver(&self, now: Timestamp) -> bool {
-        self.given.at(now).value() > 0 || now < self.began + GRACE
-    }
-
-    /// The peer came to the network so long ago.
-    pub(crate) fn note_age(&mut self, age: Duration, now: Timestamp) {
-        self.new_until = now + choke::NEW.saturating_sub(age);
-    }
-
-    /// Whether the peer has just come to the network.
-    pub(crate) fn is_new(&self, now: Timestamp) -> bool {
-        now < self.new_until
-    }
-
-    /// Whether the peer gave anything lately, or has had no time to: it or the link is new.
-    pub(crate) fn gives(&self, now: Timestamp) -> bool {
-        self.is_new(now) || self.is_giver(now)
-    }
-
-    /// The peer as one of those who may be served, which it has waited for since then.
-    pub(crate) fn candidate(&self, link: LinkId, since: Timestamp, now: Timestamp) -> Candidate {
-        let (is_new, gives) = (self.is_new(now), self.gives(now));
-        Candidate { link, since, given: self.given.at(now), is_new, gives }
     }
 
     /// Takes back the requests for a segment that ask for one of these groups: their numbers, and what had not come.
@@ -449,16 +407,6 @@ mod tests {
             }
         }
         assert_eq!(asking.room(now), MAX_WINDOW);
-    }
-
-    #[test]
-    fn a_giver_is_who_gave_lately_or_came_lately() {
-        let mut asking = Asking::new(NOW);
-        let at = |seconds| NOW + Duration::from_secs(seconds);
-        assert!(asking.is_giver(at(7)) && !asking.is_giver(at(8)));
-        let request = asking.ask(content(), range(0, 1), at(9));
-        asking.answered(request, GroupIndex::new(0), 16384, at(9));
-        assert!(asking.is_giver(at(20)) && !asking.is_giver(at(7200)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{choke::Turn, offers::Offers, uplink::Uplink};
+use super::{capacity::Capacity, choke::Turn, offers::Offers};
 use crate::{
     content::GROUP_LEN,
     id::{ContentId, RequestId},
@@ -49,7 +49,7 @@ pub(crate) struct Giving {
     /// What it is offered and promised.
     pub(crate) offers: Offers,
     /// What the way to the peer carries.
-    way: Uplink,
+    way: Capacity,
     /// When the peer asked for something last.
     wanted: Option<Timestamp>,
     uploads: VecDeque<Upload>,
@@ -65,7 +65,7 @@ impl Giving {
             bytes_out: 0,
             turn: Turn::None,
             offers: Offers::default(),
-            way: Uplink::default(),
+            way: Capacity::default(),
             wanted: None,
             uploads: VecDeque::new(),
             in_flight: 0,
@@ -141,7 +141,7 @@ impl Giving {
     }
 
     fn carried_in(&self, time: Duration) -> u64 {
-        self.way.capacity().map_or(0, |way| way.value() * time.as_millis() as u64 / 1000)
+        self.way.known().map_or(0, |way| way.value() * time.as_millis() as u64 / 1000)
     }
 
     /// Groups that wait to be sent.

@@ -130,8 +130,8 @@ fn a_peer_is_new_for_ten_seconds_from_its_first_certificate_on_and_not_from_a_re
         let mut lab = Lab::new(2, Roots::Origin);
         lab.age = Duration::from_secs(age);
         lab.settle();
-        let asking = &lab.tabs[0].node.links[&lab.link(0, 1)].asking;
-        assert_eq!(asking.is_new(lab.now), is_new, "{age} s after the first, with one issued just now");
+        let merit = &lab.tabs[0].node.links[&lab.link(0, 1)].merit;
+        assert_eq!(merit.is_new(lab.now), is_new, "{age} s after the first, with one issued just now");
     }
 }
 
@@ -144,7 +144,7 @@ fn who_has_just_come_is_served_while_others_wait_and_then_is_no_longer() {
     let link = lab.link(0, 3);
     let now = lab.now;
     let state = lab.tabs[0].node.links.get_mut(&link).unwrap();
-    state.asking.note_age(Duration::from_secs(8), now);
+    state.merit.note_age(Duration::from_secs(8), now);
     assert_eq!(serve(&mut lab, 3, 0, 0..5).refused, [4], "a longer line for who is new");
     later(&mut lab, 2000);
     assert_eq!(serve(&mut lab, 3, 1, 5..6).refused, [0], "it has been there for ten seconds");
@@ -157,7 +157,7 @@ fn who_gives_nothing_is_called_when_an_uplink_too_small_for_the_others_is_idle()
     later(&mut lab, 9000);
     let (giver, now) = (lab.link(0, 2), lab.now);
     let state = lab.tabs[0].node.links.get_mut(&giver).unwrap();
-    state.asking.answered(RequestId::new(99), GroupIndex::new(0), 1000, now);
+    state.merit.note_given(1000, now);
     serve(&mut lab, 1, 0, 0..4);
     assert_eq!(serve(&mut lab, 2, 0, 0..4).refused, [0], "one who gives is sent away");
     assert_eq!(drain(&mut lab, 1).called, [giver]);
