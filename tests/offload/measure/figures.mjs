@@ -16,7 +16,6 @@ import { ceilingOf, offloadOf } from '../../browser/harness/offload.mjs';
  * @property {number} hitchSeconds
  * @property {number} playedSeconds
  * @property {number} skippedSeconds of the stream that playback jumped over
- * @property {number} watchedSeconds from the first frame to the end
  * @property {{ path: string, level: number, bytes: number }[]} shown segments that were on the screen, in order, and their sizes
  * @property {number[]} latencies seconds, of regular looks at live playback once it was under way
  * @property {number} segments given to the player
@@ -111,7 +110,8 @@ function bytesOf({ viewers, serviceBytes }) {
 /** What it takes from each viewer. @param {Counts} counts */
 function costsOf({ viewers, cpu, tabs }) {
   const uploads = viewers.map(({ traffic }) => traffic.sent.payload);
-  const minutes = sumOf(viewers.map(({ watchedSeconds }) => watchedSeconds)) / 60;
+  // Of picture: who stands still does little.
+  const minutes = sumOf(viewers.map(({ playedSeconds }) => playedSeconds)) / 60;
   // Tabs of ill will play too: their processes are among those counted.
   const tabMinutes = (minutes * tabs) / viewers.length;
   const each = (/** @type {(viewer: Viewer) => number} */ of) => sumOf(viewers.map(of)) / viewers.length;

@@ -131,7 +131,6 @@ async function start({ src, options, limitMs, epochMs }) {
 async function report() {
   const now = Math.min(performance.now(), endedMs);
   progress?.look(video.currentTime, performance.now());
-  const watchedMs = startMs === null ? 0 : now - began - startMs;
   return {
     began,
     ended: video.ended,
@@ -142,7 +141,6 @@ async function report() {
     hitchSeconds: meter.hitchedMs(now) / 1000,
     playedSeconds: progress?.playedSeconds ?? 0,
     skippedSeconds: progress?.skippedSeconds ?? 0,
-    watchedSeconds: watchedMs / 1000,
     shown,
     latency,
     hlsErrors,

@@ -27,7 +27,6 @@ function viewer(differences) {
     hitchSeconds: 0,
     playedSeconds: 60,
     skippedSeconds: 0,
-    watchedSeconds: 60,
     shown: segments(1, 2),
     latencies: [],
     segments: 2,
@@ -81,11 +80,14 @@ test('what peers brought for nothing is waste', () => {
   assert.equal(figuresOf(counts({ viewers: [viewer({ traffic })] })).waste, 0.25);
 });
 
-test('CPU is counted for a minute of each tab, those of ill will among them', () => {
+test('CPU is counted for a minute of picture in each tab, those of ill will among them', () => {
   const two = [viewer({}), viewer({})];
   const figures = figuresOf(counts({ viewers: two, tabs: 3 }));
   assert.equal(figures.rendererCpuPerMinute, 4);
   assert.equal(figures.browserCpuPerMinute, 6);
+  const stalled = viewer({ playedSeconds: 30, stalls: 1, stallSeconds: 30 });
+  const late = figuresOf(counts({ viewers: [stalled, stalled], tabs: 3 }));
+  assert.equal(late.rendererCpuPerMinute, 8, 'standing still is not watching');
 });
 
 test('who leaves is not expected to see the end', () => {
