@@ -189,10 +189,16 @@ impl Node {
         }
     }
 
+    /// Whether a link may be asked for more.
+    fn is_free(&self, link: LinkId, now: Timestamp) -> bool {
+        let asking = self.links.get(&link).map(|state| &state.asking);
+        asking.is_some_and(|asking| asking.room(now) > 0 && !asking.is_silent(now))
+    }
+
     /// Takes the groups of a message one by one: what is wrong with one is its sender's fault, and the ones before it stay.
     fn handle_data(&mut self, link: LinkId, data: Data<'_>, message_len: usize, now: Timestamp) {
-        self.stir();
         let Some(peer) = self.links.get(&link).map(|state| state.peer) else { return };
+        let was_free = self.is_free(link, now);
         let mut source = message_len - data.bytes.len();
         let (mut taken, mut violation) = (None, None);
         for (group, bytes) in data.groups() {
@@ -208,6 +214,10 @@ impl Node {
                 }
             }
             source = end;
+        }
+        // Who has room again may be asked for any segment; before a slow origin they wait for each other.
+        if !was_free && self.is_free(link, now) || self.pace.is_slow() {
+            self.stir();
         }
         if let Some((fetch, bytes)) = taken {
             self.event(Event::GroupsVerified { fetch, peer: Some(peer), bytes });
@@ -258,6 +268,8 @@ impl Node {
         self.keep(blob, offset, source);
         self.stats.verified_groups += 1;
         self.stats.peer_bytes += len;
+        let of_it = self.fetches.iter_mut().filter(|(_, fetch)| fetch.content() == Some(content));
+        of_it.for_each(|(_, fetch)| fetch.stirred = true);
         let gathered = self.fetches.get(&segment).map_or(GATHER, |fetch| gather(fetch.deadline, now));
         self.announce_group(stream, content, group, now + gathered);
         let mut waiter = None;
