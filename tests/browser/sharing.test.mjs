@@ -61,6 +61,18 @@ for (const roots of /** @type {const} */ (['signed', 'origin', 'attested'])) {
   });
 }
 
+test("a tab that starts with 'economy' takes its first segments from the one that has them", async (t) => {
+  const stage = await Stage.open(t, browser, 'signed');
+  const first = await stage.play('v1', AHEAD);
+  await first.until('loaded 20 segments', ({ fragments }) => fragments.length >= 20);
+  const second = await stage.play('v2', { ...BEHIND, swarm: { start: 'economy' } });
+  const report = await second.finished();
+
+  assert.deepEqual(stage.wrong(report), []);
+  assert.deepEqual(report.stalls, [], timeline(report));
+  assert.equal(stage.origin.bytes({ viewer: 'v2', path: /\.m4s$/ }), 0, timeline(report));
+});
+
 test('byte ranges of one file are shared like segments', async (t) => {
   await secondTabGetsItFromTheFirst(await Stage.open(t, browser, 'signed', byteRangeSample));
 });
