@@ -124,6 +124,61 @@ fn groups_from_a_neighbour_of_what_is_not_needed_soon_are_announced_together() {
 }
 
 #[test]
+fn groups_from_the_origin_of_what_is_not_needed_soon_are_announced_together() {
+    let mut times = Vec::new();
+    for within in [Duration::from_secs(5), FAR] {
+        let mut lab = Lab::connected(2);
+        lab.fetch(0, 0, within);
+        lab.answer_sidecars(0, 0);
+        lab.advance(Duration::from_millis(400));
+        let asked = lab.tabs[0].asked.pop().expect("nobody holds it");
+        lab.head(0, asked, 200);
+        lab.tabs[0].said.clear();
+        for group in segment(0)[..3 * GROUP as usize].chunks(GROUP as usize) {
+            lab.bytes(0, asked, group);
+            lab.advance(Duration::from_millis(30));
+        }
+        lab.advance(Duration::from_millis(450));
+        let is_news = |(_, said): &&(LinkId, LinkMessage)| matches!(said, LinkMessage::Have(_));
+        times.push(lab.tabs[0].said.iter().filter(is_news).count());
+    }
+    assert_eq!(times, [3, 1]);
+}
+
+#[test]
+fn who_has_room_again_is_asked_for_another_segment_at_once() {
+    let mut lab = Lab::connected(2);
+    lab.claim(0, 1, 1, Held::Groups(BoundedVec::first_of([range(0..4)])));
+    lab.claim(0, 1, 0, Held::All);
+    lab.silent.insert(0);
+    for number in [1, 0] {
+        lab.fetch(1, number, FAR);
+        lab.advance(Duration::from_millis(400));
+        lab.answer_sidecars(1, number);
+    }
+    let asked = |lab: &Lab| -> Vec<Request> {
+        let requests = lab.tabs[1].said.iter().filter_map(|(_, said)| match said {
+            LinkMessage::Request(request) => Some(request.clone()),
+            _ => None,
+        });
+        requests.collect()
+    };
+    let before = asked(&lab);
+    let groups: Vec<_> =
+        before.iter().flat_map(|request| request.groups.iter()).map(|range| range.len()).collect();
+    assert_eq!((groups.iter().sum::<u32>(), before[0].content), (4, content(1)), "{before:?}");
+    for request in before {
+        for group in request.groups.iter().flat_map(|range| range.iter()).take(2) {
+            let start = group.value() as usize * GROUP as usize;
+            let bytes = &segment(1)[start..start + GROUP as usize];
+            lab.send_bulk(0, 1, &[&data_header(request.id, group, bytes.len()), bytes].concat());
+        }
+    }
+    // No time has passed, and the first segment still lacks groups.
+    assert!(asked(&lab).iter().any(|request| request.content == content(0)));
+}
+
+#[test]
 fn what_a_late_holder_does_not_bring_another_one_is_asked_for() {
     let mut lab = Lab::connected(3);
     lab.hold(0, 0);
