@@ -281,8 +281,8 @@ impl Node {
     /// Everything that follows from an input that stirred the fetches it has to do with: timers that are due, requests,
     /// announcements.
     ///
-    /// What it calls is never inlined: a browser compiles a function that runs often once more, as a whole, and what of it runs
-    /// seldom too. That takes more than in proportion to its length.
+    /// What it calls is never inlined, nor is what a message calls: a browser compiles a function that runs often once more, as a
+    /// whole, and what of it runs seldom too. That takes more than in proportion to its length (decision 0028).
     fn settle_calmly(&mut self, now: Timestamp) {
         if self.due.is_some_and(|due| now.saturating_since(due) > LATE_TICK) {
             self.forgive_silence(now);

@@ -41,7 +41,7 @@ impl Capacity {
 
     /// What it carries; `None` until enough went through it.
     pub(crate) fn known(&self) -> Option<BytesPerSec> {
-        // Less than a millisecond says that it is not the uplink that holds anything up.
+        // Less than a millisecond says that it is not the way that holds anything up.
         (self.bytes >= LEAST_SAMPLE).then(|| BytesPerSec::new((self.bytes / self.seconds.max(0.001)) as u64))
     }
 }
