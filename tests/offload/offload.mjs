@@ -70,23 +70,36 @@ function readArguments() {
  */
 
 /**
- * Makes the runs of one entry that are not there yet.
+ * The run of an entry with that number: a saved one, or it is made.
  * @param {import('./plan.mjs').Entry} entry
+ * @param {number} number from 1
  * @param {Bench} bench
  */
-async function runsOf(entry, { materials, content, saved, viewers, resume }) {
+async function runOf(entry, number, { materials, content, saved, viewers, resume }) {
   const [what, how] = [scenario(entry.scenario), plugin(entry.plugin)];
   // The plugin's options stand for themselves; where the servers of a run are does not count.
   const options = how.options({ publisherKey: '', signaling: '', tracker: '' });
   const made = { scenario: what, viewers, content, hls: versionOf('hls.js'), plugin: buildOf(how), options };
-  const runs = [];
-  for (let number = 1; number <= entry.times; number += 1) {
-    const found = resume ? saved.find(entry, number, made) : undefined;
-    const run = found ?? (await oneRun(entry, materials, viewers, made));
-    if (!found) saved.save(entry, number, run);
-    runs.push(run);
+  const found = resume ? saved.find(entry, number, made) : undefined;
+  const run = found ?? (await oneRun(entry, materials, viewers, made));
+  if (!found) saved.save(entry, number, run);
+  return run;
+}
+
+/**
+ * Makes the runs of a plan, all once before any is made again: what is compared is measured near to each other.
+ * @param {readonly import('./plan.mjs').Entry[]} plan
+ * @param {Bench} bench
+ */
+async function runsOf(plan, bench) {
+  const measured = plan.map((entry) => ({ entry, runs: /** @type {SavedRun[]} */ ([]) }));
+  const rounds = Math.max(...plan.map(({ times }) => times));
+  for (let number = 1; number <= rounds; number += 1) {
+    for (const { entry, runs } of measured) {
+      if (number <= entry.times) runs.push(await runOf(entry, number, bench));
+    }
   }
-  return runs;
+  return measured;
 }
 
 /**
@@ -135,15 +148,12 @@ try {
   await buildPage(page);
   const materials = { page, streams: await signStreams(streams, session) };
   const bench = { materials, content: contentId(streams), saved: new SavedRuns(join(dir, 'runs')), viewers, resume: full };
-  const rows = [];
-  const all = [];
-  for (const entry of planOf({ full, scenarios, plugins })) {
-    const runs = await runsOf(entry, bench);
-    all.push(...runs);
+  const measured = await runsOf(planOf({ full, scenarios, plugins }), bench);
+  const rows = measured.map(({ entry, runs }) => {
     const figures = medianFigures(runs.map(({ counts }) => figuresOf(counts)));
-    rows.push({ scenario: entry.scenario, plugin: entry.plugin, runs: runs.length, figures });
-  }
-  const text = `${provenance(all)}\n\n${markdownTables(rows)}`;
+    return { scenario: entry.scenario, plugin: entry.plugin, runs: runs.length, figures };
+  });
+  const text = `${provenance(measured.flatMap(({ runs }) => runs))}\n\n${markdownTables(rows)}`;
   writeFileSync(join(dir, 'table.md'), `${text}\n`);
   console.log(`\n${text}`);
   if (full || write) writeBetweenMarkers(DOCUMENT, text);

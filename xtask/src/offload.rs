@@ -14,7 +14,7 @@ pub(crate) struct Args {
     /// Some scenarios with plain hls.js and tabswarm, once; within 12 minutes.
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// Everything, ours three times, the rivals once; over two hours. Goes on from saved runs, writes docs/benchmarks.md.
+    /// Everything, three times, a rival's defaults once; about two and a half hours. Goes on from saved runs, writes docs/benchmarks.md.
     #[arg(long)]
     full: bool,
     /// Only this scenario; repeatable. Without `--full` every run is made once.
