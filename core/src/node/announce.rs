@@ -13,17 +13,12 @@ use crate::{
     wire::{Have, HaveEntry, Held, LinkMessage, MAX_HAVE_ENTRIES, MAX_RANGES},
 };
 
-/// How long verified groups are gathered before neighbours hear of them, …
-pub(super) const GATHER: Duration = Duration::from_millis(20);
-/// …and those of a segment that is not needed within the next seconds: each message costs both ends a task.
+/// How long verified groups are gathered at least before neighbours hear of them, …
+const GATHER: Duration = Duration::from_millis(20);
+/// …and at most: each message costs both ends a task.
 const GATHER_CALMLY: Duration = Duration::from_millis(500);
-/// Those seconds.
-const SOON: Duration = Duration::from_secs(6);
-
-/// How long groups are gathered of a segment that is needed then.
-pub(super) fn gather(deadline: Timestamp, now: Timestamp) -> Duration {
-    if now + SOON < deadline { GATHER_CALMLY } else { GATHER }
-}
+/// In between, this part of the time until the segment is needed.
+const GATHER_SHARE: u32 = 12;
 
 /// What neighbours have not heard yet.
 #[derive(Debug, Default)]
@@ -55,16 +50,26 @@ impl Announcements {
 }
 
 impl Node {
-    /// A group was verified: neighbours hear of it then.
+    /// How long groups are gathered of a segment that is needed then. In a wide swarm each hop would wait, and before a slow
+    /// origin everybody waits.
+    fn gather(&self, stream: &StreamId, deadline: Timestamp, now: Timestamp) -> Duration {
+        let share = deadline.saturating_since(now) / GATHER_SHARE;
+        let hurries = self.is_wide(stream) || self.pace.is_slow();
+        if share < GATHER_CALMLY && hurries { GATHER } else { share.clamp(GATHER, GATHER_CALMLY) }
+    }
+
+    /// A group was verified of a segment that is needed then: neighbours hear of it soon.
     pub(super) fn announce_group(
         &mut self,
         stream: StreamId,
         content: ContentId,
         group: GroupIndex,
-        at: Timestamp,
+        deadline: Timestamp,
+        now: Timestamp,
     ) {
         if self.p2p {
             self.keep_promises(content, group);
+            let at = now + self.gather(&stream, deadline, now);
             let groups = &mut self.announcements.pending(stream, content, at).groups;
             if let Err(place) = groups.binary_search(&group) {
                 groups.insert(place, group);

@@ -2,12 +2,7 @@
 
 use std::ops::Range;
 
-use super::{
-    Node,
-    announce::{GATHER, gather},
-    disk::Reader,
-    io::Event,
-};
+use super::{Node, disk::Reader, io::Event};
 use crate::{
     bounded::BoundedVec,
     content::GroupList,
@@ -270,8 +265,8 @@ impl Node {
         self.stats.peer_bytes += len;
         let of_it = self.fetches.iter_mut().filter(|(_, fetch)| fetch.content() == Some(content));
         of_it.for_each(|(_, fetch)| fetch.stirred = true);
-        let gathered = self.fetches.get(&segment).map_or(GATHER, |fetch| gather(fetch.deadline, now));
-        self.announce_group(stream, content, group, now + gathered);
+        let deadline = self.fetches.get(&segment).map_or(now, |fetch| fetch.deadline);
+        self.announce_group(stream, content, group, deadline, now);
         let mut waiter = None;
         if let Some(fetch) = self.fetches.get_mut(&segment) {
             fetch.progress = now;

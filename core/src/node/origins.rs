@@ -9,7 +9,6 @@ use litemap::LiteMap;
 
 use super::{
     Node,
-    announce::gather,
     fetch::{Fetch, ListAsk, OriginRun, Phase},
     io::{Event, FetchError, OriginHead, Output},
     pace::Pace,
@@ -300,7 +299,7 @@ impl Node {
         if let Some(waiter) = fetch.first_waiter() {
             self.event(Event::GroupsVerified { fetch: waiter, peer: None, bytes });
         }
-        self.announce_group(fetch.stream, content, group, now + gather(fetch.deadline, now));
+        self.announce_group(fetch.stream, content, group, fetch.deadline, now);
         true
     }
 

@@ -92,14 +92,21 @@ fn a_group_is_passed_on_before_the_segment_is_whole() {
     assert!(lab.tabs[1].asked.is_empty() && lab.tabs[2].asked.is_empty(), "one copy from the origin for all");
 }
 
+/// Whether a peer says that it holds some of a segment.
+fn tells_groups(said: &LinkMessage) -> bool {
+    let LinkMessage::Have(have) = said else { return false };
+    have.entries.iter().any(|entry| matches!(entry.held, Held::Groups(_)))
+}
+
 #[test]
-fn groups_from_a_neighbour_of_what_is_not_needed_soon_are_announced_together() {
+fn groups_from_a_neighbour_of_what_has_time_are_announced_together_unless_there_are_more_than_neighbours() {
     let mut times = Vec::new();
-    for within in [Duration::from_secs(5), FAR] {
+    for viewers in [100, 3] {
+        let size = ServiceMessage::Population { stream: stream(Roots::Origin).id, population: viewers };
         let mut lab = Lab::connected(3);
         lab.claim(0, 1, 0, Held::All);
         lab.silent.insert(0);
-        lab.fetch(1, 0, within);
+        lab.fetch(1, 0, Duration::from_secs(5));
         lab.advance(Duration::from_millis(400));
         lab.answer_sidecars(1, 0);
         let request = lab.tabs[1].said.iter().find_map(|(_, said)| match said {
@@ -107,6 +114,7 @@ fn groups_from_a_neighbour_of_what_is_not_needed_soon_are_announced_together() {
             _ => None,
         });
         let request = request.expect("the neighbour is asked for several");
+        lab.tell(1, &size);
         lab.tabs[1].said.clear();
         for group in request.groups[0].iter().take(3) {
             let start = group.value() as usize * GROUP as usize;
@@ -116,22 +124,23 @@ fn groups_from_a_neighbour_of_what_is_not_needed_soon_are_announced_together() {
         }
         lab.advance(Duration::from_millis(450));
         let to = lab.link(1, 2);
-        let is_news =
-            |(link, said): &&(LinkId, LinkMessage)| *link == to && matches!(said, LinkMessage::Have(_));
+        let is_news = |(link, said): &&(LinkId, LinkMessage)| *link == to && tells_groups(said);
         times.push(lab.tabs[1].said.iter().filter(is_news).count());
     }
     assert_eq!(times, [3, 1]);
 }
 
 #[test]
-fn groups_from_the_origin_of_what_is_not_needed_soon_are_announced_together() {
+fn groups_from_the_origin_of_what_has_time_are_announced_together_unless_there_are_more_than_neighbours() {
     let mut times = Vec::new();
-    for within in [Duration::from_secs(5), FAR] {
+    for viewers in [100, 2] {
+        let size = ServiceMessage::Population { stream: stream(Roots::Origin).id, population: viewers };
         let mut lab = Lab::connected(2);
-        lab.fetch(0, 0, within);
+        lab.fetch(0, 0, Duration::from_secs(5));
         lab.answer_sidecars(0, 0);
         lab.advance(Duration::from_millis(400));
         let asked = lab.tabs[0].asked.pop().expect("nobody holds it");
+        lab.tell(0, &size);
         lab.head(0, asked, 200);
         lab.tabs[0].said.clear();
         for group in segment(0)[..3 * GROUP as usize].chunks(GROUP as usize) {
@@ -139,7 +148,7 @@ fn groups_from_the_origin_of_what_is_not_needed_soon_are_announced_together() {
             lab.advance(Duration::from_millis(30));
         }
         lab.advance(Duration::from_millis(450));
-        let is_news = |(_, said): &&(LinkId, LinkMessage)| matches!(said, LinkMessage::Have(_));
+        let is_news = |(_, said): &&(LinkId, LinkMessage)| tells_groups(said);
         times.push(lab.tabs[0].said.iter().filter(is_news).count());
     }
     assert_eq!(times, [3, 1]);
@@ -437,7 +446,7 @@ fn nobody_is_asked_for_what_the_origin_is_bringing() {
     assert!(lab.tabs[1 - first].asked.is_empty(), "the other heard of it");
     let asked = lab.tabs[first].asked[0];
     lab.answer(first, asked, 200, &segment(1));
-    lab.advance(Duration::from_millis(100));
+    lab.advance(Duration::from_millis(300));
     assert_eq!(lab.tabs[1 - first].delivered[0].1, segment(1));
     assert_eq!(lab.tabs[first].node.stats().duplicate_groups, 0);
 }
