@@ -2,7 +2,7 @@
 
 use litemap::LiteMap;
 
-use crate::{id::LinkId, units::GroupIndex};
+use crate::{id::LinkId, time::Timestamp, units::GroupIndex};
 
 /// Of the groups of a segment that are on their way one in so many may be asked of two, …
 const TWICE_ONE_IN: usize = 4;
@@ -20,12 +20,16 @@ enum Of {
 
 /// The groups that were asked for and have not come.
 #[derive(Clone, Debug, Default)]
-pub(super) struct AskedGroups(LiteMap<GroupIndex, Of>);
+pub(super) struct AskedGroups {
+    of: LiteMap<GroupIndex, Of>,
+    /// Since when groups are owed by the first who let them come late.
+    owed: LiteMap<GroupIndex, Timestamp>,
+}
 
 impl AskedGroups {
     /// Whether this link may be asked for a group; one that lets things come late is no help against another one.
     pub(super) fn may_ask(&self, group: GroupIndex, link: LinkId, snubbed: bool) -> bool {
-        match self.0.get(&group) {
+        match self.of.get(&group) {
             None => true,
             Some(Of::Overdue(first)) => *first != link && !snubbed,
             Some(Of::One(_) | Of::Two(..)) => false,
@@ -34,17 +38,17 @@ impl AskedGroups {
 
     /// Whether anybody may be asked for a group.
     pub(super) fn is_open(&self, group: GroupIndex) -> bool {
-        self.0.get(&group).is_none_or(|of| matches!(of, Of::Overdue(_)))
+        self.of.get(&group).is_none_or(|of| matches!(of, Of::Overdue(_)))
     }
 
     /// Whether somebody was asked for a group.
     pub(super) fn contains(&self, group: GroupIndex) -> bool {
-        self.0.contains_key(&group)
+        self.of.contains_key(&group)
     }
 
     /// Whether this link was asked for a group.
     pub(super) fn is_asked(&self, group: GroupIndex, link: LinkId) -> bool {
-        self.0.get(&group).is_some_and(|of| match *of {
+        self.of.get(&group).is_some_and(|of| match *of {
             Of::One(first) | Of::Overdue(first) => first == link,
             Of::Two(first, second) => [first, second].contains(&link),
         })
@@ -52,36 +56,49 @@ impl AskedGroups {
 
     /// A link is asked for a group.
     pub(super) fn ask(&mut self, group: GroupIndex, link: LinkId) {
-        let of = match self.0.get(&group) {
+        let of = match self.of.get(&group) {
             Some(Of::Overdue(first)) => Of::Two(*first, link),
             _ => Of::One(link),
         };
-        self.0.insert(group, of);
+        self.of.insert(group, of);
     }
 
     /// A link keeps groups waiting: they may be asked of another one too, within a share of all.
     pub(super) fn note_overdue(&mut self, link: LinkId, groups: &[GroupIndex]) {
-        let twice = self.0.values().filter(|of| !matches!(of, Of::One(_))).count();
-        let room = LEAST_TWICE.max(self.0.len() / TWICE_ONE_IN).saturating_sub(twice);
-        let asked = self.0.iter_mut().filter(|(group, of)| **of == Of::One(link) && groups.contains(group));
+        let twice = self.of.values().filter(|of| !matches!(of, Of::One(_))).count();
+        let room = LEAST_TWICE.max(self.of.len() / TWICE_ONE_IN).saturating_sub(twice);
+        let asked = self.of.iter_mut().filter(|(group, of)| **of == Of::One(link) && groups.contains(group));
         asked.take(room).for_each(|(_, of)| *of = Of::Overdue(link));
+    }
+
+    /// Groups have been owed by a link since then; of several links the first one counts.
+    pub(super) fn note_owed(&mut self, groups: &[GroupIndex], since: Timestamp) {
+        for group in groups {
+            let first = self.owed.get(group).map_or(since, |first| since.min(*first));
+            self.owed.insert(*group, first);
+        }
+    }
+
+    /// Since when one of these groups, which have not come, has been owed.
+    pub(super) fn owed_since(&self, missing: impl Iterator<Item = GroupIndex>) -> Option<Timestamp> {
+        missing.filter_map(|group| self.owed.get(&group).copied()).min()
     }
 
     /// A link does not bring these groups any more.
     pub(super) fn forget(&mut self, link: LinkId, is_one: impl Fn(&GroupIndex) -> bool) {
-        self.0.iter_mut().for_each(|(group, of)| match *of {
+        self.of.iter_mut().for_each(|(group, of)| match *of {
             Of::Two(first, second) if is_one(group) && first == link => *of = Of::One(second),
             Of::Two(first, second) if is_one(group) && second == link => *of = Of::One(first),
             _ => {}
         });
-        self.0.retain(|group, of| {
+        self.of.retain(|group, of| {
             !(is_one(group) && matches!(*of, Of::One(of) | Of::Overdue(of) if of == link))
         });
     }
 
     /// A group came: who else was asked for it.
     pub(super) fn came(&mut self, group: GroupIndex, from: LinkId) -> Option<LinkId> {
-        match self.0.remove(&group)? {
+        match self.of.remove(&group)? {
             Of::Two(first, second) => Some(if second == from { first } else { second }),
             Of::One(_) | Of::Overdue(_) => None,
         }
@@ -89,7 +106,7 @@ impl AskedGroups {
 
     /// Who was asked for one of these groups.
     pub(super) fn links(&self, is_one: impl Fn(&GroupIndex) -> bool) -> Vec<LinkId> {
-        let asked = self.0.iter().filter(|(group, _)| is_one(group));
+        let asked = self.of.iter().filter(|(group, _)| is_one(group));
         let mut links = Vec::new();
         for (_, of) in asked {
             let (Of::One(first) | Of::Overdue(first) | Of::Two(first, _)) = *of;
@@ -104,7 +121,7 @@ impl AskedGroups {
     }
 
     pub(super) fn clear(&mut self) {
-        self.0 = LiteMap::new();
+        *self = Self::default();
     }
 }
 

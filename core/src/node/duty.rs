@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     Node,
+    asked::AskedGroups,
     fetch::{Fetch, ListAsk, ORIGIN_STALL, Phase},
     fetching::STALL,
     line::Line,
@@ -47,6 +48,7 @@ enum Due {
 
 /// What peers promise of a segment, and how long this one leaves it to them.
 struct Outlook<'a> {
+    asked: &'a AskedGroups,
     claims: Vec<&'a Claim>,
     /// What those say who were asked for something and are silent: nobody waits for them.
     silent: Vec<&'a Claim>,
@@ -83,7 +85,10 @@ impl Outlook<'_> {
         } else {
             coming.into_iter().chain(holding).fold(hearing, Timestamp::max) + wait
         };
-        if self.on_duty & 1 << place == 0 { until } else { until + duty::WORD }
+        let until = if self.on_duty & 1 << place == 0 { until } else { until + duty::WORD };
+        // What a holder let come late has had its time, whatever comes of the rest of the segment meanwhile.
+        let owed = self.asked.owed_since(missing).map(|since| since + STALL);
+        owed.map_or(until, |owed| until.min(coming.map_or(owed, |coming| owed.max(coming + wait))))
     }
 }
 
@@ -293,13 +298,14 @@ impl Node {
         waits.min_by_key(|(until, _)| *until).unwrap_or((now, None))
     }
 
-    fn outlook<'a>(&'a self, fetch: &Fetch, content: ContentId, now: Timestamp) -> Outlook<'a> {
+    fn outlook<'a>(&'a self, fetch: &'a Fetch, content: ContentId, now: Timestamp) -> Outlook<'a> {
         // A new neighbour says what it holds right after its hello. Both ends wait for that, and then not equally long.
         let hearing = self.last_ready.map_or(fetch.listed, |at| fetch.listed.max(at + HEAR_PATIENCE));
         let (silent, claims): (Vec<_>, Vec<_>) =
             self.claims_on(content).partition(|(link, _)| self.links[link].asking.is_silent(now));
         let claims_of = |of: Vec<(LinkId, &'a Claim)>| of.into_iter().map(|(_, claim)| claim).collect();
         Outlook {
+            asked: &fetch.asked,
             claims: claims_of(claims),
             silent: claims_of(silent),
             line: self.line(fetch, now),

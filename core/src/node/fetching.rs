@@ -335,6 +335,12 @@ impl Node {
         }
     }
 
+    /// A link let groups come late: the time is noted from which on they are owed.
+    pub(super) fn note_owed(&mut self, late: &Late) {
+        let of_it = self.fetches.iter_mut().filter(|(_, fetch)| fetch.content() == Some(late.content));
+        of_it.for_each(|(_, fetch)| fetch.asked.note_owed(&late.groups, late.since));
+    }
+
     pub(super) fn is_held(&self, fetch: &Fetch) -> bool {
         let Phase::Trading { content } = fetch.phase else { return false };
         self.store.get(&content).is_some_and(|stored| stored.held.is_full())

@@ -333,6 +333,7 @@ impl Node {
         for late in state.asking.take_late(rtt, now) {
             self.say(link, &LinkMessage::Cancel(late.request));
             self.unask(link, &late.content, &late.groups);
+            self.note_owed(&late);
         }
         let overdue = self.links.get_mut(&link).map(|state| state.asking.take_overdue(rtt, now));
         self.hedge(link, &overdue.unwrap_or_default(), now);

@@ -50,6 +50,8 @@ pub(crate) struct Late {
     pub(crate) content: ContentId,
     /// What had not come.
     pub(crate) groups: Vec<GroupIndex>,
+    /// Since when the peer has brought nothing that it was asked for.
+    pub(crate) since: Timestamp,
 }
 
 /// The askings of one link.
@@ -323,7 +325,8 @@ impl Asking {
                 self.snubbed_until = now + self.snub;
                 self.snub = (self.snub * 2).min(LONGEST_SNUB);
             }
-            late.push(Late { request, content: asked.content, groups: asked.groups });
+            let since = asked.quiet_since(self.heard);
+            late.push(Late { request, content: asked.content, groups: asked.groups, since });
         }
         late
     }
@@ -334,8 +337,8 @@ impl Asking {
         for (request, asked) in self.asked.iter_mut() {
             if asked.overdue_at(heard, limit).is_some_and(|at| at <= now) {
                 asked.overdue = true;
-                let groups = asked.groups.clone();
-                overdue.push(Late { request: *request, content: asked.content, groups });
+                let (groups, since) = (asked.groups.clone(), asked.quiet_since(heard));
+                overdue.push(Late { request: *request, content: asked.content, groups, since });
             }
         }
         overdue
@@ -489,7 +492,7 @@ mod tests {
         }
         assert_eq!(asking.next_late(None), Some(at(3000)));
         let groups = (12..16).map(GroupIndex::new).collect();
-        let late = Late { request: second, content: content(), groups };
+        let late = Late { request: second, content: content(), groups, since: at(2700) };
         assert_eq!(asking.take_late(None, at(3000)), [late]);
     }
 

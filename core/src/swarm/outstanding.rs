@@ -33,9 +33,14 @@ impl Asked {
         position.map(|position| self.groups.swap_remove(position)).is_some()
     }
 
+    /// Since when a peer that brought something last at `heard` has brought nothing of its line.
+    pub(super) fn quiet_since(&self, heard: Timestamp) -> Timestamp {
+        if self.standing { self.at } else { self.at.max(heard) }
+    }
+
     /// When it is overdue on a link that brought something last at `heard`, if it was not before.
     pub(super) fn overdue_at(&self, heard: Timestamp, limit: Duration) -> Option<Timestamp> {
-        let at = if self.standing { self.at + STANDING / 2 } else { self.at.max(heard) + limit };
+        let at = self.quiet_since(heard) + if self.standing { STANDING / 2 } else { limit };
         (!self.overdue).then_some(at)
     }
 
@@ -44,6 +49,6 @@ impl Asked {
         if self.standing {
             return self.at + STANDING;
         }
-        (self.at.max(heard) + limit).min(self.at + limit * LATE_IN_LINE)
+        (self.quiet_since(heard) + limit).min(self.at + limit * LATE_IN_LINE)
     }
 }

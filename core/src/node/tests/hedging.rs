@@ -116,3 +116,24 @@ fn wrong_bytes_of_one_leave_the_group_to_the_other() {
     lab.settle();
     assert_eq!(lab.tabs[4].node.stats().verified_groups, 1);
 }
+
+#[test]
+fn the_origin_is_asked_two_seconds_after_a_holder_fell_silent_whatever_others_bring_meanwhile() {
+    let mut lab = silent_holders(2, FAR);
+    let began = lab.now;
+    let brings = lab.link(2, 1);
+    let others: Vec<_> = requests(&lab, 2)
+        .into_iter()
+        .filter_map(|(number, asked)| (asked[0].0 == brings).then_some((number, asked[0])))
+        .collect();
+    assert!(!others.is_empty() && others.len() < GROUPS as usize, "both holders are asked");
+    for (number, asked) in others {
+        assert!(lab.tabs[2].asked.is_empty(), "{:?}", lab.now.saturating_since(began));
+        let (holder, message) = group(&lab, 2, asked, number);
+        lab.send_bulk(holder, 2, &message);
+        lab.advance(Duration::from_millis(450));
+    }
+    let brought = lab.tabs[2].node.stats().verified_groups;
+    lab.advance((began + Duration::from_millis(2200)).saturating_since(lab.now));
+    assert!(!lab.tabs[2].asked.is_empty(), "{brought} groups came");
+}
