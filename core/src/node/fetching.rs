@@ -274,7 +274,8 @@ impl Node {
                 Holder { link, room, delay, snubbed, holds }
             })
             .collect();
-        let assigned = assign(&rarest_first(&missing, &holders), &mut holders);
+        let urgent = fetch.deadline <= now + URGENT;
+        let assigned = assign(&rarest_first(&missing, &holders), &mut holders, urgent);
         for (link, range) in assigned {
             let Some(state) = self.links.get_mut(&link) else { continue };
             let id = state.asking.ask(content, range, now);

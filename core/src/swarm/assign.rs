@@ -5,8 +5,11 @@ use crate::{
     units::{GroupIndex, GroupRange},
 };
 
-/// Groups that go to one holder before the next one gets its share, where others hold them too.
-const SHARE: usize = 4;
+/// Groups that go to one holder before the next one gets its share, where others hold them too: what is urgent comes of many at
+/// once, …
+const URGENT_SHARE: usize = 4;
+/// …and of what has time each request brings more.
+const SHARE: usize = 16;
 
 /// A link that may be asked for groups of the segment at hand.
 #[derive(Clone, Debug)]
@@ -40,11 +43,13 @@ pub(crate) fn rarest_first<F: Fn(GroupIndex) -> bool>(
 }
 
 /// Gives each missing group, in the order given, to a holder with room: quickest first, a few groups at a time,
-/// so that a segment is split over its holders and each answers a run of neighbouring groups.
+/// so that a segment is split over its holders and each answers a run of neighbouring groups: a shorter one if it is urgent.
 pub(crate) fn assign<F: Fn(GroupIndex) -> bool>(
     missing: &[GroupIndex],
     holders: &mut [Holder<F>],
+    urgent: bool,
 ) -> Vec<(LinkId, GroupRange)> {
+    let share = if urgent { URGENT_SHARE } else { SHARE };
     let mut assigned: Vec<(LinkId, GroupRange)> = Vec::new();
     let mut rest = missing;
     while let Some(first) = rest.first() {
@@ -58,7 +63,7 @@ pub(crate) fn assign<F: Fn(GroupIndex) -> bool>(
             rest = &rest[1..];
             continue;
         };
-        let run = run_len(rest, holder, if alone { holder.room } else { holder.room.min(SHARE) });
+        let run = run_len(rest, holder, if alone { holder.room } else { holder.room.min(share) });
         let end = GroupIndex::new(first.value() + run as u32);
         let range = GroupRange::new(*first, end).expect("a run has at least one group");
         assigned.push((holder.link, range));
@@ -98,7 +103,7 @@ mod tests {
     #[test]
     fn a_segment_is_split_over_its_holders() {
         let mut holders = [1, 2].map(|link| holder(link, 64, 1000, everything));
-        let assigned = assign(&groups(0..16), &mut holders);
+        let assigned = assign(&groups(0..16), &mut holders, true);
         let of = |link| {
             assigned.iter().filter(|(l, _)| *l == LinkId::new(link)).map(|(_, r)| r.len()).sum::<u32>()
         };
@@ -107,10 +112,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_urgent_is_split_over_more_holders_than_what_has_time() {
+        let requests = |urgent| {
+            let mut holders = [1, 2, 3, 4].map(|link| holder(link, 64, 1000, everything));
+            let assigned = assign(&groups(0..32), &mut holders, urgent);
+            let links: std::collections::BTreeSet<_> = assigned.iter().map(|(link, _)| *link).collect();
+            (assigned.len(), links.len())
+        };
+        assert_eq!((requests(true), requests(false)), ((8, 4), (2, 2)));
+    }
+
+    #[test]
     fn what_only_one_holds_is_asked_for_in_one_run() {
         let up_to = |end: u32| move |group: GroupIndex| group.value() < end;
         let mut holders = [(1, 40), (2, 4)].map(|(link, end)| holder(link, 64, 1, up_to(end)));
-        let assigned = assign(&groups(4..40), &mut holders);
+        let assigned = assign(&groups(4..40), &mut holders, true);
         let runs: Vec<_> = assigned.iter().map(|(link, range)| (link.value(), range.len())).collect();
         assert_eq!(runs, [(1, 36)]);
     }
@@ -118,14 +134,14 @@ mod tests {
     #[test]
     fn nobody_is_asked_for_what_it_does_not_hold() {
         let mut holders = [holder(1, 64, 1, |group: GroupIndex| group.value() < 3)];
-        let assigned = assign(&groups(0..8), &mut holders);
+        let assigned = assign(&groups(0..8), &mut holders, true);
         assert_eq!(assigned.iter().map(|(_, range)| range.len()).sum::<u32>(), 3);
     }
 
     #[test]
     fn a_full_pipeline_gets_nothing() {
         let mut holders = [holder(1, 5, 1, |_| true)];
-        let assigned = assign(&groups(0..8), &mut holders);
+        let assigned = assign(&groups(0..8), &mut holders, true);
         assert_eq!(assigned.iter().map(|(_, range)| range.len()).sum::<u32>(), 5);
     }
 
@@ -142,7 +158,7 @@ mod tests {
         let up_to = |end: u32| move |group: GroupIndex| group.value() < end;
         let mut holders = [holder(1, 2, 1000, up_to(4)), holder(2, 64, 1, up_to(8))];
         holders[1].snubbed = true;
-        let assigned = assign(&groups(0..8), &mut holders);
+        let assigned = assign(&groups(0..8), &mut holders, true);
         let of = |link| {
             let ranges = assigned.iter().filter(|(l, _)| *l == LinkId::new(link));
             ranges.flat_map(|(_, range)| range.iter()).map(|group| group.value()).collect::<Vec<_>>()
@@ -153,6 +169,6 @@ mod tests {
     #[test]
     fn the_quicker_holder_is_asked_first() {
         let mut holders = [(1, 50_000), (2, 1_000)].map(|(link, delay)| holder(link, 64, delay, everything));
-        assert_eq!(assign(&groups(0..2), &mut holders)[0].0, LinkId::new(2));
+        assert_eq!(assign(&groups(0..2), &mut holders, true)[0].0, LinkId::new(2));
     }
 }
