@@ -13,7 +13,7 @@ const LEAST_TWICE: usize = 4;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Of {
     One(LinkId),
-    /// Of one who keeps it waiting: another one may be asked as well.
+    /// Of one who keeps it waiting, or lets things come late: another one may be asked as well.
     Overdue(LinkId),
     Two(LinkId, LinkId),
 }
@@ -54,10 +54,11 @@ impl AskedGroups {
         })
     }
 
-    /// A link is asked for a group.
-    pub(super) fn ask(&mut self, group: GroupIndex, link: LinkId) {
+    /// A link is asked for a group. If it lets things come late, others are asked as well as soon as they have it.
+    pub(super) fn ask(&mut self, group: GroupIndex, link: LinkId, snubbed: bool) {
         let of = match self.of.get(&group) {
             Some(Of::Overdue(first)) => Of::Two(*first, link),
+            _ if snubbed => Of::Overdue(link),
             _ => Of::One(link),
         };
         self.of.insert(group, of);
@@ -138,9 +139,9 @@ mod tests {
     /// A group that was asked of the first link and then of the second.
     fn twice() -> AskedGroups {
         let mut asked = AskedGroups::default();
-        asked.ask(group(0), LINKS[0]);
+        asked.ask(group(0), LINKS[0], false);
         asked.note_overdue(LINKS[0], &[group(0)]);
-        asked.ask(group(0), LINKS[1]);
+        asked.ask(group(0), LINKS[1], false);
         asked
     }
 
@@ -149,14 +150,25 @@ mod tests {
         let mut asked = AskedGroups::default();
         let may = |asked: &AskedGroups| LINKS.map(|link| asked.may_ask(group(0), link, false));
         assert_eq!(may(&asked), [true; 3]);
-        asked.ask(group(0), LINKS[0]);
+        asked.ask(group(0), LINKS[0], false);
         assert_eq!((may(&asked), asked.is_open(group(0))), ([false; 3], false));
         asked.note_overdue(LINKS[0], &[group(0)]);
         assert_eq!((may(&asked), asked.is_open(group(0))), ([false, true, true], true));
         assert!(!asked.may_ask(group(0), LINKS[1], true), "who lets things come late is no help");
-        asked.ask(group(0), LINKS[1]);
+        asked.ask(group(0), LINKS[1], false);
         asked.note_overdue(LINKS[1], &[group(0)]);
         assert_eq!((may(&asked), asked.is_open(group(0))), ([false; 3], false));
+    }
+
+    #[test]
+    fn what_was_asked_of_one_who_lets_things_come_late_may_at_once_be_asked_of_who_does_not() {
+        let mut asked = AskedGroups::default();
+        asked.ask(group(0), LINKS[0], true);
+        assert!(asked.is_open(group(0)));
+        assert!(!asked.may_ask(group(0), LINKS[1], true) && asked.may_ask(group(0), LINKS[1], false));
+        asked.ask(group(0), LINKS[1], false);
+        assert!(!asked.is_open(group(0)));
+        assert_eq!(asked.came(group(0), LINKS[1]), Some(LINKS[0]));
     }
 
     #[test]
@@ -175,7 +187,7 @@ mod tests {
         assert_eq!(twice().came(group(0), LINKS[0]), Some(LINKS[1]));
         assert_eq!(twice().came(group(0), LINKS[1]), Some(LINKS[0]));
         let mut once = AskedGroups::default();
-        once.ask(group(0), LINKS[0]);
+        once.ask(group(0), LINKS[0], false);
         // It comes of a request that was taken back.
         assert_eq!(once.clone().came(group(0), LINKS[2]), None);
         assert_eq!(once.came(group(0), LINKS[0]), None);
@@ -186,7 +198,7 @@ mod tests {
         for (groups, twice) in [(3, 3), (10, 4), (40, 10)] {
             let all: Vec<_> = (0..groups).map(group).collect();
             let mut asked = AskedGroups::default();
-            all.iter().for_each(|group| asked.ask(*group, LINKS[0]));
+            all.iter().for_each(|group| asked.ask(*group, LINKS[0], false));
             (0..2).for_each(|_| asked.note_overdue(LINKS[0], &all));
             assert_eq!(all.iter().filter(|group| asked.is_open(**group)).count(), twice, "{groups}");
         }

@@ -279,8 +279,9 @@ impl Node {
         for (link, range) in assigned {
             let Some(state) = self.links.get_mut(&link) else { continue };
             let id = state.asking.ask(content, range, now);
+            let snubbed = state.asking.is_snubbed(now);
             for group in range.iter() {
-                fetch.asked.ask(group, link);
+                fetch.asked.ask(group, link, snubbed);
             }
             let groups = crate::bounded::BoundedVec::first_of([range]);
             let payload = LinkMessage::Request(Request { id, content, groups }).to_bytes();

@@ -109,8 +109,9 @@ impl Node {
         for (link, range) in taken {
             let Some(state) = self.links.get_mut(&link) else { continue };
             let id = state.asking.ask_offered(content, range, now);
+            let snubbed = state.asking.is_snubbed(now);
             for group in range.iter() {
-                fetch.asked.ask(group, link);
+                fetch.asked.ask(group, link, snubbed);
             }
             let groups = BoundedVec::first_of([range]);
             self.say(link, &LinkMessage::Request(Request { id, content, groups }));

@@ -25,6 +25,8 @@ const LATE_AFTER: Duration = Duration::from_millis(1000);
 const OVERDUE_AFTER: Duration = Duration::from_millis(400);
 /// Longest time that a link's round trips or pauses earn it: the peer decides when it answers a ping.
 const LATEST: Duration = Duration::from_millis(1600);
+/// What comes so long after it was asked for is of use, but its sender is as silent as before.
+const TOO_LATE: Duration = Duration::from_secs(4);
 /// Most late requests whose groups are still of use when they come after all.
 const MAX_LATE: usize = 16;
 /// How long a peer that let a group come late is asked for what nobody else holds only; twice as long each time, …
@@ -197,8 +199,10 @@ impl Asking {
             && asked.take(group)
         {
             let content = asked.content;
-            self.heard = self.heard.min(asked.at);
-            self.note_pause(now);
+            if now <= asked.at + TOO_LATE {
+                self.heard = self.heard.min(asked.at);
+                self.note_pause(now);
+            }
             return Answer::Wanted(content);
         }
         if self.cancelled > 0 {
@@ -476,6 +480,16 @@ mod tests {
         assert!(asking.is_silent(later), "to be asked is not to answer");
         asking.answered(request, GroupIndex::new(0), 16384, later);
         assert!(!asking.is_silent(later) && asking.is_snubbed(later));
+    }
+
+    #[test]
+    fn who_brings_a_group_much_too_late_stays_silent() {
+        let mut asking = Asking::new(NOW);
+        let request = asking.ask(content(), range(0, 2), NOW);
+        asking.take_late(None, Timestamp::from_millis(1000));
+        let later = NOW + TOO_LATE + Duration::from_millis(1);
+        assert_eq!(asking.answered(request, GroupIndex::new(0), 16384, later), Answer::Wanted(content()));
+        assert!(asking.is_silent(later));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{super::*, lab::*};
 use crate::{
     content::GROUP_LEN,
     id::RequestId,
-    wire::{LinkMessage, Request, data_header},
+    wire::{Held, LinkMessage, Request, data_header},
 };
 
 const SOON: Duration = Duration::from_secs(5);
@@ -136,4 +136,23 @@ fn the_origin_is_asked_two_seconds_after_a_holder_fell_silent_whatever_others_br
     let brought = lab.tabs[2].node.stats().verified_groups;
     lab.advance((began + Duration::from_millis(2200)).saturating_since(lab.now));
     assert!(!lab.tabs[2].asked.is_empty(), "{brought} groups came");
+}
+
+#[test]
+fn what_a_silent_holder_was_asked_for_is_asked_of_another_one_the_moment_that_has_it() {
+    let mut lab = Lab::connected(3);
+    lab.hold(0, 0);
+    lab.silent.insert(0);
+    lab.fetch(1, 0, FAR);
+    lab.answer_sidecars(1, 0);
+    lab.advance(Duration::from_millis(401));
+    lab.answer_sidecars(1, 0);
+    lab.advance(Duration::from_millis(1100));
+    let again = doubled(&lab, 1);
+    assert!(!again.is_empty(), "the only holder is asked again");
+    let began = lab.now;
+    lab.claim(2, 1, 0, Held::All);
+    let (other, asked) = (lab.link(1, 2), requests(&lab, 1));
+    assert!(again.keys().all(|group| asked[group].last().unwrap().0 == other), "{asked:?}");
+    assert!(lab.now == began && lab.tabs[1].asked.is_empty(), "nor is the origin");
 }
