@@ -49,6 +49,8 @@ enum Due {
 /// What peers promise of a segment, and how long this one leaves it to them.
 struct Outlook<'a> {
     asked: &'a AskedGroups,
+    /// Whether not all peers can be neighbours.
+    wide: bool,
     claims: Vec<&'a Claim>,
     /// What those say who were asked for something and are silent: nobody waits for them.
     silent: Vec<&'a Claim>,
@@ -86,9 +88,10 @@ impl Outlook<'_> {
             coming.into_iter().chain(holding).fold(hearing, Timestamp::max) + wait
         };
         let until = if self.on_duty & 1 << place == 0 { until } else { until + duty::WORD };
-        // What a holder let come late has had its time, whatever comes of the rest of the segment meanwhile.
-        let owed = self.asked.owed_since(missing).map(|since| since + STALL);
-        owed.map_or(until, |owed| until.min(coming.map_or(owed, |coming| owed.max(coming + wait))))
+        // What a holder let come late has had its time, whatever comes of the rest meanwhile. In a wide swarm uplinks are scarce, and
+        // who is late is rarely silent: there others may still keep a promise.
+        let promised = coming.filter(|_| self.wide).map_or(Timestamp::default(), |coming| coming + wait);
+        self.asked.owed_since(missing).map_or(until, |since| until.min(promised.max(since + STALL)))
     }
 }
 
@@ -306,6 +309,7 @@ impl Node {
         let claims_of = |of: Vec<(LinkId, &'a Claim)>| of.into_iter().map(|(_, claim)| claim).collect();
         Outlook {
             asked: &fetch.asked,
+            wide: self.is_wide(&fetch.stream),
             claims: claims_of(claims),
             silent: claims_of(silent),
             line: self.line(fetch, now),
