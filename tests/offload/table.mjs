@@ -39,6 +39,7 @@ const COLUMNS = [
   ['latency s', ({ liveLatencySeconds }) => fixed(liveLatencySeconds)],
   ['waste', ({ waste }) => percent(waste)],
   ['CPU s/min tabs / all', (figures) => `${fixed(figures.rendererCpuPerMinute)} / ${fixed(figures.browserCpuPerMinute)}`],
+  ['CPU tabs / decoding', ({ rendererCpuPerDecoding }) => fixed(rendererCpuPerDecoding, 2)],
   ['upload MB p50 / max', ({ uploadMedianBytes, uploadMaxBytes }) => `${megabytes(uploadMedianBytes)} / ${megabytes(uploadMaxBytes)}`],
   [
     'overhead KB HTTP / peers / sockets',
@@ -53,6 +54,7 @@ const COLUMNS = [
 
 /** Columns that say something only where they differ from this. @type {Readonly<Record<string, RegExp>>} */
 const OPTIONAL = {
+  'CPU tabs / decoding': /^–$/,
   'best level': /^100\.0 %$/,
   'hitched s': /^0\.0$/,
   'latency s': /^–$/,

@@ -2,14 +2,18 @@
 /** CPU time of a browser's processes, and of everything else on the machine meanwhile, from /proc. */
 
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const SAMPLE_INTERVAL_MS = 1000;
+/** Threads are looked at once in so many samples: there are many. */
+const SAMPLES_A_LOOK = 10;
+/** Chromium's thread that decodes, in each tab. */
+const DECODER = 'Media';
 
 /**
- * CPU seconds of a process so far, from the text of its `/proc/<pid>/stat`.
+ * CPU seconds of a process so far, from the text of its `/proc/<pid>/stat`, or of a thread.
  * @param {string} stat
  * @param {number} ticksPerSecond
  */
@@ -29,6 +33,19 @@ export function busySeconds(stat, ticksPerSecond) {
   const [user, nice, system, , , irq, softirq, steal] = stat.split('\n', 1)[0].trim().split(/\s+/).slice(1).map(Number);
   return (user + nice + system + irq + softirq + steal) / ticksPerSecond;
 }
+
+/**
+ * CPU seconds that a process has spent on decoding so far.
+ * @param {number} pid
+ */
+function decoderSeconds(pid) {
+  const stats = readdirSync(`/proc/${pid}/task`).map((thread) => readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8'));
+  const decoders = stats.filter((stat) => threadName(stat) === DECODER);
+  return decoders.reduce((sum, stat) => sum + processSeconds(stat, TICKS_PER_SECOND), 0);
+}
+
+/** The name in the text of a process's or thread's `stat`. @param {string} stat */
+export const threadName = (stat) => stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')'));
 
 /** `sysconf(_SC_CLK_TCK)`, the unit of /proc's times. */
 const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
@@ -52,6 +69,7 @@ export async function idle(limitMs) {
 /**
  * @typedef {object} CpuTimes
  * @property {number} rendererSeconds
+ * @property {number} decoderSeconds of those, what decoding took
  * @property {number} browserSeconds of all processes of the browser, the renderers among them
  * @property {number} otherCores processors that were busy with anything but the browser and this process, on average
  * @property {number} cores
@@ -59,8 +77,9 @@ export async function idle(limitMs) {
 
 /** Watches one browser from `start` to `stop`. */
 export class CpuMeter {
-  /** @type {Map<number, { type: string, first: number, last: number }>} by process id */
+  /** @type {Map<number, { type: string, first: number, last: number, decoder: number }>} by process id */
   #processes = new Map();
+  #samples = 0;
   #began = { busy: 0, own: 0, ms: 0 };
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #timer;
@@ -80,6 +99,7 @@ export class CpuMeter {
   /** @returns {Promise<CpuTimes>} */
   async stop() {
     clearInterval(this.#timer);
+    this.#samples = 0;
     await this.#sample();
     const used = [...this.#processes.values()].map(({ type, first, last }) => ({ type, seconds: last - first }));
     const sum = (/** @type {typeof used} */ list) => list.reduce((total, { seconds }) => total + seconds, 0);
@@ -88,6 +108,7 @@ export class CpuMeter {
     const browserSeconds = sum(used);
     return {
       rendererSeconds: sum(used.filter(({ type }) => type === 'renderer')),
+      decoderSeconds: [...this.#processes.values()].reduce((total, { decoder }) => total + decoder, 0),
       browserSeconds,
       otherCores: Math.max(0, (busyNow() - this.#began.busy - browserSeconds - own) / elapsed),
       cores: availableParallelism(),
@@ -96,11 +117,13 @@ export class CpuMeter {
 
   async #sample() {
     const { processInfo } = await this.session.send('SystemInfo.getProcessInfo');
+    const looks = this.#samples++ % SAMPLES_A_LOOK === 0;
     for (const { id, type } of processInfo) {
-      const known = this.#processes.get(id) ?? { type, first: 0, last: 0 };
+      const known = this.#processes.get(id) ?? { type, first: 0, last: 0, decoder: 0 };
       this.#processes.set(id, known);
       try {
         known.last = processSeconds(readFileSync(`/proc/${id}/stat`, 'utf8'), TICKS_PER_SECOND);
+        if (looks && type === 'renderer') known.decoder = decoderSeconds(id);
       } catch {
         // It has ended since: what it had used when it was last looked at stands.
       }

@@ -98,7 +98,8 @@ function bytesOf({ viewers, serviceBytes }) {
   const peerBytes = sumOf(viewers.map(({ traffic }) => traffic.received.payload));
   return {
     offload: offloadOf(segmentBytes + serviceBytes, playedBytes),
-    ceiling: ceilingOf(distinctBytes(shown), viewers.map((viewer) => viewer.shown[0]?.bytes ?? 0), playedBytes),
+    // What a service attests it has to fetch as well.
+    ceiling: ceilingOf(distinctBytes(shown) * (serviceBytes > 0 ? 2 : 1), viewers.map((viewer) => viewer.shown[0]?.bytes ?? 0), playedBytes),
     waste: wasteOf(segmentBytes + peerBytes, playedBytes),
     playedBytes,
     segmentBytes,
@@ -117,6 +118,8 @@ function costsOf({ viewers, cpu, tabs }) {
   const each = (/** @type {(viewer: Viewer) => number} */ of) => sumOf(viewers.map(of)) / viewers.length;
   return {
     rendererCpuPerMinute: tabMinutes > 0 ? cpu.rendererSeconds / tabMinutes : null,
+    // The same work in each run, so that it tells how fast the machine was meanwhile.
+    rendererCpuPerDecoding: cpu.decoderSeconds > 0 ? cpu.rendererSeconds / cpu.decoderSeconds : null,
     browserCpuPerMinute: tabMinutes > 0 ? cpu.browserSeconds / tabMinutes : null,
     uploadMedianBytes: median(uploads),
     uploadMaxBytes: Math.max(...uploads),

@@ -8,7 +8,7 @@ import { figuresOf, median, medianFigures, wasteOf } from '../measure/figures.mj
 
 /** @typedef {import('../measure/figures.mjs').Viewer} Viewer */
 
-const CPU = { rendererSeconds: 12, browserSeconds: 18, otherCores: 0.5, cores: 2 };
+const CPU = { rendererSeconds: 12, decoderSeconds: 3, browserSeconds: 18, otherCores: 0.5, cores: 2 };
 const NO_TRAFFIC = { payload: 0, other: 0, socket: 0 };
 
 /** Segments of 100 bytes. @param {readonly number[]} numbers */
@@ -71,8 +71,11 @@ test('a segment that two viewers saw is distinct once and played twice', () => {
   assert.equal(figures.offload, 0.5);
 });
 
-test("the service's own fetches leave the origin too", () => {
-  assert.equal(figuresOf(counts({ serviceBytes: 100 })).offload, -0.5);
+test("the service's own fetches leave the origin too, and no viewer can spare it those", () => {
+  const alone = figuresOf(counts({}));
+  const attested = figuresOf(counts({ serviceBytes: 100 }));
+  assert.equal(attested.offload, -0.5);
+  assert.ok(attested.ceiling < alone.ceiling);
 });
 
 test('what peers brought for nothing is waste', () => {
@@ -85,6 +88,7 @@ test('CPU is counted for a minute of picture in each tab, those of ill will amon
   const figures = figuresOf(counts({ viewers: two, tabs: 3 }));
   assert.equal(figures.rendererCpuPerMinute, 4);
   assert.equal(figures.browserCpuPerMinute, 6);
+  assert.equal(figures.rendererCpuPerDecoding, 4);
   const stalled = viewer({ playedSeconds: 30, stalls: 1, stallSeconds: 30 });
   const late = figuresOf(counts({ viewers: [stalled, stalled], tabs: 3 }));
   assert.equal(late.rendererCpuPerMinute, 8, 'standing still is not watching');

@@ -3,12 +3,13 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { busySeconds, processSeconds } from '../measure/cpu.mjs';
+import { busySeconds, processSeconds, threadName } from '../measure/cpu.mjs';
 import { PeakRate } from '../measure/rate.mjs';
 
 test('fields of a process are counted from behind its name', () => {
   const stat = '42 (name (with) brackets) S 1 2 3 0 -1 4 5 0 0 0 250 50 0 0 20 0 1 0 99';
   assert.equal(processSeconds(stat, 100), 3);
+  assert.equal(threadName(stat), 'name (with) brackets');
 });
 
 test('idle time and waiting for disks are not busy', () => {
