@@ -19,6 +19,8 @@ const STUCK: Duration = Duration::from_millis(500);
 pub const BULK_LOW: u64 = 16 * 1024;
 /// More is given to a way once what is in flight is out within this time, or is one group: it can't be taken back.
 const FLIGHT: Duration = Duration::from_millis(40);
+/// Most bytes in flight on a way, or what it carries in this time if that is more: control messages wait behind them.
+const IN_FLIGHT: (u64, Duration) = (64 * 1024, Duration::from_millis(100));
 /// A message is out within this time, unless it is one group: what comes behind it, on either channel, waits so long.
 const MESSAGE: Duration = Duration::from_millis(120);
 /// Who asked for something within this time wants more.
@@ -117,7 +119,7 @@ impl Giving {
             return None;
         }
         let first = self.uploads.pop_front()?;
-        let most = most.min(self.message_groups());
+        let most = most.min(self.message_groups()).min(self.room());
         let mut end = first.group.value() + 1;
         for _ in 1..most {
             let next = Upload { group: GroupIndex::new(end), ..first };
@@ -133,6 +135,13 @@ impl Giving {
     /// Groups that may go in one message: the way to the peer is known to carry them quickly.
     fn message_groups(&self) -> usize {
         ((self.carried_in(MESSAGE) / u64::from(GROUP_LEN)) as usize).clamp(1, MAX_RUN)
+    }
+
+    /// Groups that may be in flight besides what is; one may always follow what is about to be out.
+    fn room(&self) -> usize {
+        let (least, time) = IN_FLIGHT;
+        let room = least.max(self.carried_in(time)).saturating_sub(self.in_flight);
+        ((room / u64::from(GROUP_LEN)) as usize).max(1)
     }
 
     /// Bytes that the way to the peer is known to carry at once.
@@ -208,8 +217,8 @@ mod tests {
         );
     }
 
-    /// The groups of the messages that these uploads make on a way that carries so much.
-    fn messages(bytes_per_second: u64, uploads: &[Upload], most: usize) -> Vec<(u32, u32)> {
+    /// A way that is known to carry so much.
+    fn known_way(bytes_per_second: u64) -> Giving {
         let mut giving = Giving::new(NOW);
         let mut now = NOW;
         for _ in 0..20 {
@@ -218,6 +227,12 @@ mod tests {
             now = now + Duration::from_secs(1);
             giving.set_in_flight(0, now);
         }
+        giving
+    }
+
+    /// The groups of the messages that these uploads make on a way that carries so much.
+    fn messages(bytes_per_second: u64, uploads: &[Upload], most: usize) -> Vec<(u32, u32)> {
+        let mut giving = known_way(bytes_per_second);
         giving.queue_uploads(uploads.iter().copied());
         let runs = std::iter::from_fn(|| giving.next_run(most));
         runs.map(|run| (run.groups.start().value(), run.groups.len())).collect()
@@ -234,6 +249,19 @@ mod tests {
         assert_eq!(messages(300_000, &ten[..5], MAX_RUN), [(0, 2), (2, 2), (4, 1)]);
         assert_eq!(messages(150_000, &ten[..2], MAX_RUN), [(0, 1), (1, 1)]);
         assert_eq!(messages(20_000_000, &ten[..2], 1), [(0, 1), (1, 1)]);
+    }
+
+    #[test]
+    fn no_more_is_in_flight_than_64_kib_or_what_is_out_in_100_ms() {
+        for rate in (50_000..3_000_000).step_by(50_000) {
+            let mut giving = known_way(rate);
+            giving.queue_uploads(uploads(&[0, 1, 2, 3, 4, 5, 6, 7]).into_iter());
+            let before = BULK_LOW.max(giving.flight());
+            giving.set_in_flight(before, NOW);
+            let run = giving.next_run(MAX_RUN).expect("one may always follow");
+            let bytes = before + u64::from(run.groups.len()) * u64::from(GROUP_LEN);
+            assert!(bytes <= (64 * 1024).max(rate / 10), "{bytes} B at {rate} B/s");
+        }
     }
 
     #[test]
