@@ -64,9 +64,10 @@ impl Node {
                 self.origin_broke(request, FetchError::Status(head.status), now);
             } else if let Some(position) = state.place(head) {
                 state.position = Some(position);
-                let ignored_range = head.status != 206 && !state.whole;
-                self.pace.refuses_ranges |= ignored_range;
-                self.with_fetch(segment, |_, fetch| fetch.no_range |= ignored_range);
+                if head.status != 206 && !state.whole {
+                    self.pace.refuses_ranges = true;
+                    self.with_fetch(segment, |node, fetch| node.take_whole(fetch, request));
+                }
             } else {
                 self.output(Output::OriginAbort { request });
                 self.origin_broke(request, FetchError::Network, now);
@@ -115,7 +116,8 @@ impl Node {
     /// Asks for a part of the segment, or for what is missing.
     pub(super) fn start_origin(&mut self, fetch: &mut Fetch, part: Option<GroupRange>, now: Timestamp) {
         let base = fetch.key.range().map_or(0, |range| range.start());
-        let part = if fetch.no_range { None } else { self.missing_part(fetch, part) };
+        let in_parts = !fetch.no_range && !self.pace.refuses_ranges;
+        let part = if in_parts { self.missing_part(fetch, part) } else { None };
         let asked = match &part {
             Some(part) => ByteRange::new(base + part.start, base + part.end),
             None => fetch.key.range(),
@@ -176,11 +178,25 @@ impl Node {
     }
 
     pub(super) fn abort_origin(&mut self, fetch: &mut Fetch) {
-        for OriginRun { request, .. } in std::mem::take(&mut fetch.origins) {
-            if let Some(OriginUse::Segment(state)) = self.origins.remove(&request) {
-                state.tell_pace(&mut self.pace, fetch.origin_progress);
+        for run in std::mem::take(&mut fetch.origins) {
+            self.abort_run(run.request, fetch.origin_progress);
+        }
+    }
+
+    fn abort_run(&mut self, request: OriginRequestId, progress: Timestamp) {
+        if let Some(OriginUse::Segment(state)) = self.origins.remove(&request) {
+            state.tell_pace(&mut self.pace, progress);
+        }
+        self.output(Output::OriginAbort { request });
+    }
+
+    /// A part was asked for, and everything comes: nothing else need be asked for, now or of the next segments.
+    fn take_whole(&mut self, fetch: &mut Fetch, whole: OriginRequestId) {
+        fetch.no_range = true;
+        for run in std::mem::replace(&mut fetch.origins, vec![OriginRun { request: whole, groups: None }]) {
+            if run.request != whole {
+                self.abort_run(run.request, fetch.origin_progress);
             }
-            self.output(Output::OriginAbort { request });
         }
     }
 

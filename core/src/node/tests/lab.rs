@@ -28,6 +28,8 @@ pub(super) struct Asked {
 pub(super) struct Tab {
     pub(super) node: Node,
     pub(super) asked: Vec<Asked>,
+    /// Origin requests that it gave up.
+    pub(super) aborted: Vec<OriginRequestId>,
     pub(super) sidecars: Vec<OriginRequestId>,
     pub(super) delivered: Vec<(FetchId, Vec<u8>, Delivery, u16)>,
     pub(super) failed: Vec<(FetchId, FetchError)>,
@@ -123,6 +125,7 @@ impl Lab {
         self.tabs.push(Tab {
             node,
             asked: Vec::new(),
+            aborted: Vec::new(),
             sidecars: Vec::new(),
             delivered: Vec::new(),
             failed: Vec::new(),
@@ -373,6 +376,7 @@ impl Lab {
                 self.tabs[tab].asked.push(Asked { request, range, fresh });
             }
             Output::OriginAbort { request } => {
+                self.tabs[tab].aborted.push(request);
                 self.tabs[tab].asked.retain(|asked| asked.request != request);
                 self.tabs[tab].sidecars.retain(|sidecar| *sidecar != request);
             }

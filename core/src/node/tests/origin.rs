@@ -123,6 +123,36 @@ fn an_origin_that_ignores_range_still_serves_the_rest() {
 }
 
 #[test]
+fn of_several_requests_for_parts_one_that_brings_everything_is_enough() {
+    let (mut lab, fetch) = with_holes();
+    let asked = std::mem::take(&mut lab.tabs[1].asked);
+    assert!(asked.len() >= 3, "{asked:?}");
+    lab.head(1, asked[1], 200);
+    lab.bytes(1, asked[1], &segment(0)[..GROUP]);
+    lab.advance(Duration::from_secs(1));
+    assert!(lab.tabs[1].asked.is_empty(), "{:?}", lab.tabs[1].asked);
+    let others: Vec<_> =
+        asked.iter().map(|asked| asked.request).filter(|request| *request != asked[1].request).collect();
+    assert_eq!(lab.tabs[1].aborted, others);
+    lab.bytes(1, asked[1], &segment(0)[GROUP..]);
+    lab.end(1, asked[1]);
+    assert_eq!(lab.tabs[1].delivered, [(fetch, segment(0), Delivery::Verified, 200)]);
+}
+
+#[test]
+fn where_range_is_ignored_the_next_segment_is_asked_for_once() {
+    let (mut lab, _) = with_holes();
+    let asked = std::mem::take(&mut lab.tabs[1].asked);
+    lab.answer(1, asked[0], 200, &segment(0));
+    lab.fetch(1, 1, Duration::from_secs(2));
+    lab.answer_sidecars(1, 1);
+    lab.claim(0, 1, 1, Held::All);
+    lab.advance(Duration::from_secs(2));
+    let ranges: Vec<_> = lab.tabs[1].asked.iter().map(|asked| asked.range).collect();
+    assert_eq!(ranges, [None]);
+}
+
+#[test]
 fn a_range_that_comes_short_is_followed_by_a_whole_request() {
     let (mut lab, fetch, asked) = with_range();
     lab.answer(1, asked, 206, &part(asked)[..GROUP]);
