@@ -30,6 +30,7 @@ impl Scenario {
         let mut scenario = Self::new(seed, 0, Duration::ZERO);
         let segment = CatalogSpec::default().segment;
         scenario.catalog.live = true;
+        scenario.catalog.publishes = true;
         scenario.catalog.byte_rate = 250_000;
         scenario.catalog.segments = (length.as_secs() / segment.as_secs()) as usize;
         scenario.limit = length + OPENING;

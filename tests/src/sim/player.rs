@@ -67,7 +67,8 @@ pub(crate) struct Player {
     /// Segments that are loaded, from its first on.
     pub(crate) loaded: usize,
     pub(crate) stalls: u32,
-    pub(crate) stalled: Duration,
+    /// Time out of media before the stall that lasts, if one does.
+    stalled: Duration,
     pub(crate) retries: u32,
 }
 
@@ -92,6 +93,14 @@ impl Player {
 
     pub(crate) fn has_started(&self) -> bool {
         self.clock != Clock::Waiting
+    }
+
+    /// Time out of media up to now.
+    pub(crate) fn stalled(&self, now: Timestamp) -> Duration {
+        match self.clock {
+            Clock::Stalled(since) => self.stalled + now.saturating_since(since),
+            Clock::Waiting | Clock::Playing(..) => self.stalled,
+        }
     }
 
     fn has_loaded_all(&self) -> bool {
@@ -124,8 +133,8 @@ impl Player {
         }
         match self.clock {
             Clock::Waiting => self.clock = Clock::Playing(now, Duration::ZERO),
-            Clock::Stalled(since) => {
-                self.stalled += now.saturating_since(since);
+            Clock::Stalled(_) => {
+                self.stalled = self.stalled(now);
                 self.clock = Clock::Playing(now, position);
             }
             Clock::Playing(..) => {}
@@ -257,8 +266,9 @@ mod tests {
         player.requested(1, fetch(1), at(0));
         assert_eq!(player.wake(at(0)), Some(at(2000)));
         assert_eq!((player.wish(at(2000)), player.stalls), (None, 1));
+        assert_eq!(player.stalled(at(2500)), Duration::from_millis(500), "a stall that lasts counts");
         player.loaded(fetch(1), at(3000));
-        assert_eq!((player.stalls, player.stalled), (1, Duration::from_secs(1)));
+        assert_eq!((player.stalls, player.stalled(at(9000))), (1, Duration::from_secs(1)));
         assert_eq!(player.position(at(3500)), Duration::from_millis(2500));
     }
 

@@ -53,6 +53,8 @@ pub struct ViewerReport {
     pub stalls: u32,
     /// How long it was out of media.
     pub stalled: Duration,
+    /// From its join until it left or the run ended.
+    pub stayed: Duration,
     /// From its join to the first segment.
     pub started_after: Option<Duration>,
     /// The node's own counters.
@@ -106,7 +108,8 @@ impl Report {
             let lens = world.catalog.segments.iter().map(super::catalog::Segment::len);
             served.iter().zip(lens).map(|(sent, len)| *sent as f64 / len as f64).collect()
         };
-        let viewers: BTreeMap<_, _> = hosts.iter().map(|(id, host)| (*id, viewer(host, &names))).collect();
+        let viewers: BTreeMap<_, _> =
+            hosts.iter().map(|(id, host)| (*id, viewer(host, &names, world.now()))).collect();
         let distinct: u64 = (0..world.catalog.spec.tracks.min(hosts.len()))
             .flat_map(|track| (0..world.catalog.spec.segments).map(move |position| (track, position)))
             .map(|(track, position)| world.catalog.segments[world.catalog.index(track, position)].len())
@@ -167,6 +170,11 @@ impl Report {
         stalled / (played + stalled).max(f64::MIN_POSITIVE)
     }
 
+    /// Viewers who waited so long for their first segment, or left then without one.
+    pub fn kept_waiting(&self, limit: Duration) -> u64 {
+        self.sum(|viewer| u64::from(viewer.started_after.unwrap_or(viewer.stayed) > limit))
+    }
+
     /// Bytes that viewers sent on control channels and to the service.
     pub fn control_bytes(&self) -> u64 {
         self.sum(|viewer| viewer.control_bytes)
@@ -205,7 +213,8 @@ impl Report {
     }
 }
 
-fn viewer(host: &Host, names: &BTreeMap<PeerId, HostId>) -> ViewerReport {
+fn viewer(host: &Host, names: &BTreeMap<PeerId, HostId>, now: Timestamp) -> ViewerReport {
+    let until = host.log.left_at.unwrap_or(now);
     let since_start = |at: &Timestamp| at.saturating_since(Timestamp::default());
     let mut report = ViewerReport {
         bans: Vec::new(),
@@ -225,7 +234,8 @@ fn viewer(host: &Host, names: &BTreeMap<PeerId, HostId>) -> ViewerReport {
         retries: host.player.retries,
         service_ready: Vec::new(),
         stalls: host.player.stalls,
-        stalled: host.player.stalled,
+        stalled: host.player.stalled(until),
+        stayed: until.saturating_since(host.joined_at),
         started_after: host.log.started_at.map(|at| at.saturating_since(host.joined_at)),
         stats: host.node.stats(),
         verified: host.log.verified,
