@@ -14,7 +14,7 @@ import type { TransferListener } from './transfer.js';
  * Forward buffer of a player whose page has no wish of its own, seconds. hls.js would take 60 MB, minutes of most streams:
  * a viewer who leaves would have fetched them for nobody, and one who stays too early for anyone to have them.
  */
-const BUFFER = { maxBufferLength: 20, maxMaxBufferLength: 30 } as const;
+const BUFFER_SECONDS = 20;
 
 const MEDIA_EVENTS = ['pause', 'play', 'playing', 'ratechange', 'seeked', 'seeking', 'waiting'] as const;
 
@@ -120,7 +120,7 @@ export class Attachment {
     if (maxBufferLength !== undefined || maxMaxBufferLength !== undefined || maxBufferSize !== undefined) return;
     for (const option of ['maxBufferLength', 'maxMaxBufferLength'] as const) {
       const before = config[option];
-      const lowered = Math.min(before, BUFFER[option]);
+      const lowered = Math.min(before, BUFFER_SECONDS);
       config[option] = lowered;
       this.#undo.push(() => {
         if (config[option] === lowered) config[option] = before;

@@ -289,7 +289,7 @@ describe('attach()', () => {
     const [free, wished] = [player(), player({ maxBufferLength: 60 })];
     swarm.attach(free);
     swarm.attach(wished);
-    expect([free.config.maxBufferLength, free.config.maxMaxBufferLength]).toEqual([20, 30]);
+    expect([free.config.maxBufferLength, free.config.maxMaxBufferLength]).toEqual([20, 20]);
     expect([wished.config.maxBufferLength, wished.config.maxMaxBufferLength]).toEqual([60, 600]);
   });
 
