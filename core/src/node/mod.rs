@@ -164,10 +164,15 @@ impl Node {
         self.settle(now);
     }
 
-    /// Leaves a stream; its segments stay until they are evicted.
+    /// Leaves a stream; its segments stay until they are evicted. Nobody stays a neighbour for a stream that is to come: who watches that
+    /// is to be found among its own viewers.
     pub fn leave(&mut self, stream: StreamId, now: Timestamp) {
         if let Some(state) = self.streams.remove(&stream) {
             self.leave_swarm(&state);
+            if self.streams.is_empty() {
+                self.named.clear();
+                self.close_all_links(now);
+            }
         }
         self.settle(now);
     }

@@ -137,6 +137,23 @@ fn a_goodbye_ends_the_link_at_both_ends() {
 }
 
 #[test]
+fn who_leaves_its_last_stream_keeps_nobody_who_watches_that() {
+    let mut lab = Lab::connected(3);
+    let id = stream(Roots::Origin).id;
+    lab.call(0, &[], |node, now| node.leave(id, now));
+    lab.settle();
+    assert_eq!(said_bye(&lab, 0), Some(ByeReason::Leaving));
+    assert_eq!((lab.tabs[0].node.links().count(), ready(&lab, 1)), (0, 1));
+    // Another stream of the page keeps them.
+    let mut lab = Lab::connected(3);
+    let other = Stream { id: StreamId::new(None, "another"), ..stream(Roots::Origin) };
+    lab.call(0, &[], |node, now| node.join(other, now));
+    lab.call(0, &[], |node, now| node.leave(id, now));
+    lab.settle();
+    assert_eq!(ready(&lab, 0), 2);
+}
+
+#[test]
 fn the_driver_may_close_a_link_for_misbehaviour() {
     let mut lab = Lab::connected(2);
     let link = lab.link(0, 1);
