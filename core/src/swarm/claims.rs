@@ -16,7 +16,7 @@ use crate::{
 const MAX_GROUPS: u32 = (MAX_SEGMENT_LEN / GROUP_LEN as u64) as u32;
 /// Most segments one peer may claim; more are ignored.
 const MAX_CLAIMS: usize = 4096;
-/// Most segments one peer may claim in part at a time.
+/// Most segments one peer may claim in part at a time; of more, those count that were heard of last.
 const MAX_PARTIAL: usize = 64;
 /// How long "coming" is believed without a group to show for it.
 const COMING_PATIENCE: Duration = Duration::from_millis(1500);
@@ -126,6 +126,7 @@ impl Claims {
         else {
             return;
         };
+        let before = (groups.len(), coming.len());
         for range in ranges.iter() {
             match &entry.held {
                 Held::OnDuty(_) => on_duty.insert_range(*range),
@@ -137,7 +138,8 @@ impl Claims {
                 Held::All | Held::Groups(_) => groups.insert_range(*range),
             }
         }
-        if !matches!(entry.held, Held::OnDuty(_)) {
+        // Who says the same again is believed no longer for it.
+        if before != (groups.len(), coming.len()) {
             *heard = now;
         }
     }
@@ -153,7 +155,10 @@ impl Claims {
 
     fn partial_claim(&mut self, content: ContentId) -> Option<&mut Claim> {
         if !self.segments.contains_key(&content) {
-            if self.segments.len() >= MAX_CLAIMS || self.partial >= MAX_PARTIAL {
+            if self.partial >= MAX_PARTIAL {
+                self.forget_oldest_part();
+            }
+            if self.segments.len() >= MAX_CLAIMS {
                 return None;
             }
             self.partial += 1;
@@ -168,6 +173,17 @@ impl Claims {
             self.segments.insert(content, claim);
         }
         self.segments.get_mut(&content)
+    }
+
+    /// Forgets what was claimed in part and not heard of for longest: it may have been given up long ago.
+    fn forget_oldest_part(&mut self) {
+        let heard = self.segments.iter().filter_map(|(content, claim)| match claim {
+            Claim::All => None,
+            Claim::Some { heard, .. } => Some((*heard, *content)),
+        });
+        if let Some((_, content)) = heard.min() {
+            self.remove(&content);
+        }
     }
 
     /// The place that the peer offered for these groups is gone.
@@ -237,6 +253,7 @@ mod tests {
             claims.add(&HaveEntry { content: content(number), held: groups(0, 1) }, now);
         }
         assert_eq!(claims.segments.len(), MAX_PARTIAL);
+        assert!(claims.on(&content(4999)).is_some(), "the newest counts");
         for number in 0..5000 {
             claims.add(&HaveEntry { content: content(number), held: Held::All }, now);
         }
@@ -279,8 +296,10 @@ mod tests {
         let until = |claims: &Claims, group| {
             claims.on(&content(1))?.coming_until([GroupIndex::new(group)].into_iter())
         };
-        claims.add(&HaveEntry { content: content(1), held: coming }, Timestamp::from_millis(0));
+        claims.add(&HaveEntry { content: content(1), held: coming.clone() }, Timestamp::from_millis(0));
         assert_eq!(until(&claims, 1), Some(Timestamp::from_millis(1500)));
+        claims.add(&HaveEntry { content: content(1), held: coming }, Timestamp::from_millis(900));
+        assert_eq!(until(&claims, 1), Some(Timestamp::from_millis(1500)), "the same word again is no news");
         assert_eq!(until(&claims, 2), None);
         claims.add(&HaveEntry { content: content(1), held: groups(0, 1) }, Timestamp::from_millis(1000));
         assert_eq!(until(&claims, 1), Some(Timestamp::from_millis(2500)));
