@@ -73,15 +73,12 @@ impl Node {
             }
             LinkMessage::Reject(request, reason) => {
                 let refused = match reason {
-                    RejectReason::Busy(serves) => {
-                        self.busy = Some(now);
-                        state.asking.choked(request, serves, now)
-                    }
+                    RejectReason::Busy(serves) => state.asking.choked(request, serves, now),
                     RejectReason::NotHeld | RejectReason::Taken => state.asking.rejected(request),
                 };
                 let Some((content, groups)) = refused else { return };
                 match reason {
-                    RejectReason::Busy(_) => {}
+                    RejectReason::Busy(_) => self.busy = Some(now),
                     // Whatever it claimed, it does not hold it now.
                     RejectReason::NotHeld => state.claims.remove(&content),
                     RejectReason::Taken => state.claims.forget_offer(&content, &groups),

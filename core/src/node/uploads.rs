@@ -7,7 +7,7 @@ use super::{
     links::Link,
 };
 use crate::{
-    content::GROUP_LEN,
+    content::{GROUP_LEN, GroupSet},
     guard::TokenBucket,
     id::{BlobHandle, LinkId},
     swarm::{Candidate, Capacity, Choker, MEMORY, Rounds, Run, Turn, Upload, has_time, share},
@@ -153,8 +153,11 @@ impl Node {
         };
         let content = request.content;
         let groups: Vec<_> = {
-            let most = stored.list.len().groups() as usize;
-            request.groups.iter().flat_map(|range| range.iter()).take(most).collect()
+            let most = stored.list.len().groups();
+            let named = request.groups.iter().flat_map(|range| range.iter()).take(most as usize);
+            // Each once, however often it is named.
+            let mut seen = GroupSet::empty(most);
+            named.filter(|group| group.value() >= most || seen.insert(*group)).collect()
         };
         let offers = self.links.get_mut(&link).map(|state| &mut state.giving.offers);
         if let Some(kept) = offers.and_then(|offers| offers.take(&content, &groups, now)) {

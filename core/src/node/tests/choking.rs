@@ -224,6 +224,30 @@ fn asking() -> Lab {
     lab
 }
 
+#[test]
+fn a_group_is_given_once_however_often_one_request_names_it() {
+    let mut lab = Lab::connected(2);
+    lab.hold(0, 0);
+    let range = GroupRange::new(GroupIndex::new(0), GroupIndex::new(2)).unwrap();
+    let groups = BoundedVec::first_of(std::iter::repeat_n(range, 60));
+    let request = LinkMessage::Request(Request { id: RequestId::new(0), content: content(0), groups });
+    let (link, now) = (lab.link(0, 1), lab.now);
+    lab.tabs[0].node.handle_link_message(link, Channel::Control, &request.to_bytes(), now);
+    let first = did(&mut lab.tabs[0].node);
+    assert_eq!((first.sent + drain(&mut lab, 1).sent, first.refused), (2, vec![]));
+    assert_eq!(drain(&mut lab, 1).sent, 0);
+}
+
+#[test]
+fn a_refusal_of_what_nobody_asked_for_is_no_sign_that_uplinks_are_busy() {
+    let mut lab = Lab::connected(2);
+    reject(&mut lab, RejectReason::Busy(0));
+    assert_eq!(lab.tabs[1].node.busy, None);
+    let mut lab = asking();
+    reject(&mut lab, RejectReason::Busy(0));
+    assert!(lab.tabs[1].node.busy.is_some());
+}
+
 fn reject(lab: &mut Lab, reason: RejectReason) {
     for id in 0..10 {
         lab.say(0, 1, &LinkMessage::Reject(RequestId::new(id), reason).to_bytes());
