@@ -32,6 +32,8 @@ const LIST_PATIENCE: Duration = Duration::from_millis(1500);
 const OVERTIME: Duration = Duration::from_secs(3);
 /// Most requests to the origin at a time for what is missing of one segment: as many as a browser has connections to a host.
 const MAX_RUNS: usize = 6;
+/// So often the time doubles after which a request counts as stalled that was given up for another one of the same bytes.
+const MAX_OVERTAKEN: u8 = 5;
 /// So long no word of who is on duty is believed, after a part did not come of it.
 pub(super) const DISTRUST: Duration = Duration::from_secs(20);
 /// How long a new neighbour may take to say what it holds.
@@ -156,9 +158,9 @@ impl Node {
             true if !late => return Due::At(latest),
             _ => {}
         }
-        if shared && self.others_come_first(fetch) {
+        if shared && self.others_come_first(fetch, now) {
             fetch.turn = None;
-            return Due::NotNeeded;
+            return Due::At(now + OVERTIME);
         }
         fetch.turn = shared.then(|| fetch.turn.unwrap_or(now));
         let Some((until, part)) = self.patience(fetch, now) else { return Due::Now(None) };
@@ -211,9 +213,11 @@ impl Node {
     }
 
     /// Whether more than a part is still to come from the origin of a segment that is needed sooner: a slow one is asked for one
-    /// after the other.
-    fn others_come_first(&self, fetch: &Fetch) -> bool {
-        let sooner = |other: &&Fetch| other.deadline < fetch.deadline && !other.waiters.is_empty();
+    /// after the other, as long as it brings anything.
+    fn others_come_first(&self, fetch: &Fetch, now: Timestamp) -> bool {
+        let hangs = |other: &Fetch| other.asks_origin() && other.origin_progress + OVERTIME <= now;
+        let sooner =
+            |other: &&Fetch| other.deadline < fetch.deadline && !other.waiters.is_empty() && !hangs(other);
         let mut waiting = self.fetches.values().filter(sooner).filter(|other| other.origin_error.is_none());
         waiting.any(|other| !self.is_nearly_here(other))
     }
@@ -259,7 +263,9 @@ impl Node {
     fn twin_stalls_at(&self, fetch: &Fetch) -> Option<Timestamp> {
         let Phase::Trading { content } = fetch.phase else { return None };
         let twins = self.fetches.values().filter(|twin| twin.phase == Phase::Trading { content });
-        twins.filter(|twin| twin.asks_origin()).map(|twin| twin.origin_progress + ORIGIN_STALL).max()
+        let stalls =
+            |twin: &Fetch| twin.origin_progress + ORIGIN_STALL * (1 << twin.overtaken.min(MAX_OVERTAKEN));
+        twins.filter(|twin| twin.asks_origin()).map(stalls).max()
     }
 
     /// Until when peers may bring the segment, and the part that is to be asked for then; `None` if there is nobody to wait for.

@@ -86,6 +86,8 @@ pub(super) struct Fetch {
     pub(super) origins: Vec<OriginRun>,
     /// Last time one of them brought bytes, or was sent.
     pub(super) origin_progress: Timestamp,
+    /// How often they were given up for that of another name of the same bytes.
+    pub(super) overtaken: u8,
     pub(super) origin_error: Option<FetchError>,
     /// The origin's groups that wait for the group list.
     pub(super) digests: LiteMap<GroupIndex, GroupDigest>,
@@ -136,6 +138,7 @@ impl Fetch {
             origins: Vec::new(),
             origin_bytes: 0,
             origin_progress: now,
+            overtaken: 0,
             origin_error: None,
             peer_bytes: 0,
             parts: 1,

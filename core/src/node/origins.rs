@@ -202,13 +202,16 @@ impl Node {
 
     /// One request writes to a blob at a time: of two, each would be hashed over what only one of them wrote.
     fn abort_twin_origins(&mut self, fetch: &Fetch) {
-        let twins: Vec<OriginRequestId> = self
+        let mut twins: Vec<OriginRequestId> = Vec::new();
+        let asking = self
             .fetches
             .iter_mut()
-            .filter(|(_, twin)| twin.blob == fetch.blob)
-            .flat_map(|(_, twin)| std::mem::take(&mut twin.origins))
-            .map(|run| run.request)
-            .collect();
+            .map(|(_, twin)| twin)
+            .filter(|twin| twin.blob == fetch.blob && twin.asks_origin());
+        for twin in asking {
+            twin.overtaken = twin.overtaken.saturating_add(1);
+            twins.extend(std::mem::take(&mut twin.origins).into_iter().map(|run| run.request));
+        }
         for request in twins {
             self.origins.remove(&request);
             self.output(Output::OriginAbort { request });

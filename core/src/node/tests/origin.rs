@@ -369,6 +369,17 @@ fn the_same_bytes_under_two_names_come_in_one_request() {
 }
 
 #[test]
+fn before_an_origin_that_takes_its_time_two_names_of_the_same_bytes_do_not_take_turns_for_ever() {
+    let (mut lab, fetches, _) = twins();
+    lab.advance(Duration::from_secs(40));
+    let aborted = lab.tabs[0].aborted.len();
+    assert!((2..=10).contains(&aborted), "{aborted} requests were given up in 40 s");
+    let asked = lab.tabs[0].asked.pop().expect("one is under way");
+    lab.answer(0, asked, 200, &segment(0));
+    assert_eq!(lab.tabs[0].delivered.len(), fetches.len());
+}
+
+#[test]
 fn a_request_that_stalls_gives_way_to_that_of_the_other_name_and_writes_no_more() {
     let (mut lab, fetches, asked) = twins();
     lab.bytes(0, asked, &segment(0)[..GROUP / 2]);
