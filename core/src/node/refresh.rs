@@ -20,6 +20,8 @@ use crate::{
 
 /// A newer manifest may take this long before the old one is believed.
 const PATIENCE: Duration = Duration::from_millis(400);
+/// A request without an answer for so long is made again.
+const LOST_AFTER: Duration = Duration::from_secs(15);
 /// After a newer manifest, the next is asked for no earlier than this: two playlists may be published one after the other.
 const PAUSE: Duration = Duration::from_millis(250);
 /// What counts as the length of a segment, whatever the manifest says.
@@ -138,6 +140,7 @@ impl Node {
         if listed && refresh.checked.is_some_and(|checked| now < checked + period) {
             return false;
         }
+        refresh.asked.take_if(|asked| *asked + LOST_AFTER <= now);
         if refresh.asked.is_none() && refresh.next <= now {
             refresh.asked = Some(now);
             self.outputs.push_back(Output::ManifestFetch { stream });

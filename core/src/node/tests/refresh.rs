@@ -86,6 +86,20 @@ fn a_segment_that_is_not_listed_yet_comes_from_peers_once_it_is() {
 }
 
 #[test]
+fn a_request_for_a_manifest_that_nobody_answers_is_made_again() {
+    let mut lab = lab(1);
+    lab.advance(PERIOD);
+    lab.fetch(0, 1, FAR);
+    assert_eq!(asks(&mut lab, 0), 1);
+    lab.advance(Duration::from_secs(14));
+    lab.fetch(0, 2, FAR);
+    assert_eq!(asks(&mut lab, 0), 0);
+    lab.advance(Duration::from_secs(2));
+    lab.fetch(0, 3, FAR);
+    assert_eq!(asks(&mut lab, 0), 1);
+}
+
+#[test]
 fn a_manifest_that_is_slow_keeps_nobody_from_the_origin_and_its_segment_is_shared_when_it_comes() {
     let mut lab = lab(2);
     lab.advance(PERIOD);
