@@ -109,7 +109,8 @@ impl Node {
     /// Nothing is to be had here any more.
     pub(super) fn withdraw_announcements(&mut self) {
         self.announcements = Announcements::default();
-        let held: Vec<ContentId> = self.store.iter().map(|(content, _)| *content).collect();
+        let mut held: Vec<ContentId> = self.store.iter().map(|(content, _)| *content).collect();
+        held.extend(self.disk.index.iter().map(|(content, _)| *content));
         for contents in held.chunks(MAX_HAVE_ENTRIES) {
             self.broadcast(&LinkMessage::Lost(BoundedVec::first_of(contents.iter().copied())));
         }

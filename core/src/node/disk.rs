@@ -21,8 +21,8 @@ use crate::{
     wire::Request,
 };
 
-/// A disk that takes longer to bring a segment is not waited for.
-const LOAD_PATIENCE: Duration = Duration::from_secs(2);
+/// A disk that takes longer to bring a segment is not waited for; less long if the segment is needed before, down to the first.
+const LOAD_PATIENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
 /// Nothing is written while a segment is needed sooner than this.
 const URGENT: Duration = Duration::from_secs(1);
 /// Most segments that are read at a time because peers ask for them.
@@ -46,6 +46,17 @@ struct Load {
     hasher: ListHasher,
     readers: Vec<Reader>,
     since: Timestamp,
+    /// When it is given up.
+    until: Timestamp,
+}
+
+impl Load {
+    /// A player needs it then.
+    fn needed_at(&mut self, deadline: Timestamp) {
+        let (least, most) = LOAD_PATIENCE;
+        let wait = deadline.saturating_since(self.since).clamp(least, most);
+        self.until = self.until.min(self.since + wait);
+    }
 }
 
 /// See the module documentation.
@@ -82,7 +93,7 @@ impl DiskState {
 
     /// When a read is not waited for any longer.
     pub(super) fn timeout(&self) -> Option<Timestamp> {
-        self.loads.values().map(|load| load.since + LOAD_PATIENCE).min()
+        self.loads.values().map(|load| load.until).min()
     }
 
     fn is_open(&self) -> bool {
@@ -139,8 +150,9 @@ impl Node {
         }
         let place = self.place_of(&fetch.stream, &fetch.key);
         self.disk.index.insert(content, kept.len, kept.stream, place);
-        let since = self.load(content, kept.stream, now).since;
-        fetch.phase = Phase::Restoring { content, until: since + LOAD_PATIENCE };
+        let load = self.load(content, kept.stream, now);
+        load.needed_at(fetch.deadline);
+        fetch.phase = Phase::Restoring { content, until: load.until };
         true
     }
 
@@ -151,7 +163,8 @@ impl Node {
         if !begun {
             self.output(Output::Load { blob, content, stream });
         }
-        let load = Load { blob, hasher: ListHasher::new(), readers: Vec::new(), since: now };
+        let until = now + LOAD_PATIENCE.1;
+        let load = Load { blob, hasher: ListHasher::new(), readers: Vec::new(), since: now, until };
         self.disk.loads.entry(content).or_insert(load)
     }
 
@@ -244,7 +257,7 @@ impl Node {
     /// Gives up what the disk does not bring in time.
     #[inline(never)]
     pub(super) fn expire_loads(&mut self, now: Timestamp) {
-        let late = |load: &Load| load.since + LOAD_PATIENCE <= now;
+        let late = |load: &Load| load.until <= now;
         while let Some((content, _)) = self.disk.loads.iter().find(|(_, load)| late(load)) {
             let content = *content;
             self.end_load(content, false, now);

@@ -182,7 +182,37 @@ fn a_length_that_the_manifest_does_not_know_is_removed_unread() {
 }
 
 #[test]
-fn a_disk_that_brings_nothing_is_given_up() {
+fn a_disk_that_brings_nothing_is_given_up_the_sooner_the_segment_is_needed() {
+    for (needed_in, patience) in [(0, 1000), (1500, 1500), (10_000, 2000)] {
+        let mut lab = alone(8);
+        restore(&mut lab, 0);
+        lab.fetch(0, 0, Duration::from_millis(needed_in));
+        let [(blob, _)] = reads(&mut lab)[..] else { panic!("one read") };
+        lab.advance(Duration::from_millis(patience - 1));
+        assert!(lab.has_blob(0, blob), "needed in {needed_in} ms");
+        lab.advance(Duration::from_millis(1));
+        assert!(!lab.has_blob(0, blob), "needed in {needed_in} ms");
+    }
+}
+
+#[test]
+fn who_stops_giving_takes_back_what_only_its_disk_has_as_well() {
+    let mut lab = Lab::empty();
+    lab.add(with_disk(8), Roots::Origin);
+    lab.add(config(1), Roots::Origin);
+    restore(&mut lab, 0);
+    lab.settle();
+    lab.call(0, &[], |node, now| node.set_upload_limit(Some(crate::units::BytesPerSec::new(0)), now));
+    lab.settle();
+    let lost = |(_, message): &(LinkId, LinkMessage)| match message {
+        LinkMessage::Lost(contents) => contents.contains(&content(0)),
+        _ => false,
+    };
+    assert!(lab.tabs[0].said.iter().any(lost), "{:?}", lab.tabs[0].said);
+}
+
+#[test]
+fn where_a_disk_brings_nothing_the_origin_does() {
     let mut lab = alone(8);
     restore(&mut lab, 0);
     lab.fetch(0, 0, Duration::ZERO);
