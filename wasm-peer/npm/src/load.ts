@@ -66,7 +66,7 @@ export class Load {
   id: number | undefined;
   readonly #carrier: Carrier;
   readonly #startedMs = performance.now();
-  readonly #abort = new AbortController();
+  #abort = new AbortController();
   #early: EarlyAnswer | undefined;
   /** What came of that, and was counted. */
   #earlyBytes = 0;
@@ -165,7 +165,10 @@ export class Load {
     const early = this.#early;
     if (!early || range !== this.#range) return undefined;
     this.#early = undefined;
-    signal.addEventListener('abort', () => this.#abort.abort(), { once: true });
+    // From here on it is the engine's, which may have others who want it.
+    const abort = this.#abort;
+    this.#abort = new AbortController();
+    signal.addEventListener('abort', () => abort.abort(), { once: true });
     return early.take();
   }
 

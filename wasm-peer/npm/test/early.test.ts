@@ -129,6 +129,28 @@ describe('a segment that is wanted before the module is there', () => {
     await until('the request was given up', () => gone);
   });
 
+  test('is not taken from another who waits for the same when one gives it up', async () => {
+    let rest = () => {};
+    origin.answer('/film/slow.ts', (_request, response) => {
+      response.writeHead(200, { 'content-length': SEGMENT.length }).write(SEGMENT.subarray(0, 100_000));
+      rest = () => response.end(SEGMENT.subarray(100_000));
+    });
+    const swarm = await starting();
+    const opened = swarm.open(origin.url('/film/master.m3u8'));
+    const abort = new AbortController();
+    const first = swarm.fetch(origin.url('/film/slow.ts'), { signal: abort.signal });
+    await until('the origin was asked', () => origin.seen.some(({ path }) => path === '/film/slow.ts'));
+    answerModule();
+    await opened;
+    await until('the module has what came', () => swarm.stats().originBytes === 100_000);
+    const second = bytesOf(swarm.fetch(origin.url('/film/slow.ts')));
+    abort.abort('changed my mind');
+    await expect(first).rejects.toBe('changed my mind');
+    rest();
+    expect(await second).toEqual(SEGMENT);
+    expect(origin.seen.filter(({ path }) => path === '/film/slow.ts')).toHaveLength(1);
+  });
+
   test('waits for peers with start: economy', async () => {
     const swarm = await starting({ start: 'economy' });
     const opened = swarm.open(origin.url('/film/master.m3u8'));
