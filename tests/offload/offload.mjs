@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ROOT } from '../browser/harness/paths.mjs';
+import { barsTable } from './bars.mjs';
 import { buildPage } from './build-page.mjs';
 import { signStreams } from './content/signing.mjs';
 import { contentId, makeStreams } from './content/streams.mjs';
@@ -153,7 +154,8 @@ try {
     const figures = medianFigures(runs.map(({ counts }) => figuresOf(counts)));
     return { scenario: entry.scenario, plugin: entry.plugin, runs: runs.length, figures };
   });
-  const text = `${provenance(measured.flatMap(({ runs }) => runs))}\n\n${markdownTables(rows)}`;
+  const parts = [provenance(measured.flatMap(({ runs }) => runs)), `### What is to be reached\n\n${barsTable(rows)}`, markdownTables(rows)];
+  const text = parts.join('\n\n');
   writeFileSync(join(dir, 'table.md'), `${text}\n`);
   console.log(`\n${text}`);
   if (full || write) writeBetweenMarkers(DOCUMENT, text);

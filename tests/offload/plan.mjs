@@ -36,7 +36,7 @@ const FULL = {
   abr: MAIN,
   // Alone hls.js has nothing to do with other viewers.
   corrupt: SHARING,
-  'dead-weight': SHARING,
+  'dead-weight': MAIN,
 };
 
 /** What fits in 12 minutes. @type {Partial<Record<ScenarioName, readonly PluginName[]>>} */

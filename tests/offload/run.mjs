@@ -9,12 +9,13 @@ import { fileURLToPath } from 'node:url';
 import { launchBrowser } from '../browser/harness/browser.mjs';
 import { wrongPayloads } from '../browser/harness/hash.mjs';
 import { Tab } from '../browser/harness/tab.mjs';
+import { LiveStream } from './content/live.mjs';
 import { LIVE_SEGMENTS, LIVE_WINDOW, SEGMENT_SECONDS } from './content/playlists.mjs';
 import { prefixOf } from './content/signing.mjs';
 import { STREAMS } from './content/streams.mjs';
 import { CpuMeter, idle } from './measure/cpu.mjs';
 import { PeakRate } from './measure/rate.mjs';
-import { goLive, PAGE_PREFIX, startOrigin, startService, startTracker } from './servers.mjs';
+import { PAGE_PREFIX, startOrigin, startService, startTracker } from './servers.mjs';
 
 /** @typedef {import('./measure/figures.mjs').Viewer} Viewer */
 /** @typedef {import('./plugins.mjs').Plugin} Plugin */
@@ -64,11 +65,15 @@ class Run {
 
   async measure() {
     const { scenario, plugin, materials } = this;
-    const origin = await startOrigin(scenario, { page: materials.page, media: materials.streams[scenario.stream].dir });
+    const media = materials.streams[scenario.stream];
+    const live = scenario.stream === 'live' ? this.#makeLive(media.dir) : undefined;
+    // Others need no signature, and have the playlists as the packager writes them.
+    const publisherKey = (plugin.page === 'tabswarm' && (await live?.sign(`${prefixOf('live')}master.m3u8`))) || media.publisherKey;
+    const origin = await startOrigin(scenario, { page: materials.page, media: live?.dir ?? media.dir });
     this.#cleanups.push(() => origin.stop());
     const peak = new PeakRate();
     origin.onSent = ({ path }, bytes) => SEGMENTS.test(path) && peak.add(bytes, performance.now());
-    const options = plugin.options(await this.#startServer(origin));
+    const options = plugin.options(await this.#startServer(origin, publisherKey));
     const browser = await launchBrowser();
     this.#cleanups.push(() => browser.close());
     const tabs = await Promise.all(Array.from({ length: this.count }, (_, index) => this.#openTab(browser, origin, index + 1)));
@@ -77,7 +82,7 @@ class Run {
     await idle(SETTLE_LIMIT_MS);
     const cpu = new CpuMeter(await browser.newBrowserCDPSession());
     await cpu.start();
-    const epochMs = scenario.stream === 'live' ? goLive(origin) : undefined;
+    const epochMs = await live?.start();
     const reports = await this.#play(tabs, origin, { options, epochMs, limitMs: limitMs(scenario) });
     const cpuTimes = await cpu.stop();
     const viewers = tabs.map((tab, index) => this.#viewer(tab, index + 1, reports[index], origin));
@@ -110,12 +115,26 @@ class Run {
     return leaves !== undefined && number % leaves === 0;
   }
 
+  /** @param {string} source directory of the finished stream */
+  #makeLive(source) {
+    const levels = STREAMS.live.levels.map(({ name }) => name);
+    const live = new LiveStream(source, levels);
+    this.#cleanups.push(() => live.stop());
+    return live;
+  }
+
+  /** The file that a segment's URL leads to, whatever became of it since. @param {string} path */
+  #fileOf(path) {
+    const { stream } = this.scenario;
+    return join(this.materials.streams[stream].dir, path.slice(prefixOf(stream).length));
+  }
+
   /**
    * @param {import('../browser/harness/origin.mjs').Origin} origin
+   * @param {string} publisherKey
    * @returns {Promise<import('./plugins.mjs').Surroundings>}
    */
-  async #startServer(origin) {
-    const { publisherKey } = this.materials.streams[this.scenario.stream];
+  async #startServer(origin, publisherKey) {
     const around = { publisherKey, signaling: '', tracker: '' };
     if (this.plugin.server === 'tracker') {
       const tracker = await startTracker();
@@ -186,10 +205,10 @@ class Run {
       ...report,
       name: viewer,
       leaves: this.#leaves(number),
-      shown: shown.map((/** @type {any} */ one) => ({ ...one, bytes: statSync(origin.fileOf(one.path) ?? '').size })),
+      shown: shown.map((/** @type {any} */ one) => ({ ...one, bytes: statSync(this.#fileOf(one.path)).size })),
       latencies: settled.map((/** @type {any} */ { seconds }) => seconds),
       segments: segments.length,
-      wrong: wrongPayloads(segments, (path) => origin.fileOf(path)).length,
+      wrong: wrongPayloads(segments, (path) => this.#fileOf(path)).length,
       segmentBytes,
       otherBytes: origin.bytes({ viewer }) - segmentBytes,
       fatal: hlsErrors.filter((/** @type {any} */ { fatal }) => fatal).map((/** @type {any} */ { details }) => details),

@@ -5,8 +5,7 @@ import Tracker from 'bittorrent-tracker/server';
 import { Origin } from '../browser/harness/origin.mjs';
 import { Service } from '../browser/harness/service.mjs';
 import { prefixOf } from './content/signing.mjs';
-import { liveEpochMs, livePlaylist } from './content/playlists.mjs';
-import { bytesPerSecond, STREAMS } from './content/streams.mjs';
+import { bytesPerSecond } from './content/streams.mjs';
 import { ORIGIN_DELAY_MS } from './scenarios.mjs';
 
 /** URL prefix of the viewers' page. */
@@ -23,19 +22,6 @@ export async function startOrigin({ stream, capacity }, { page, media }) {
   origin.mount(PAGE_PREFIX, `${page}/`);
   origin.limit({ delayMs: ORIGIN_DELAY_MS, ...(capacity && { bytesPerSecond: bytesPerSecond(stream) * capacity }) });
   return origin;
-}
-
-/**
- * Makes the origin's stream a live one, its playlist full from now on.
- * @param {Origin} origin
- * @returns {number} wall time at which it began
- */
-export function goLive(origin) {
-  const epochMs = liveEpochMs(Date.now());
-  for (const { name } of STREAMS.live.levels) {
-    origin.mountText(`${prefixOf('live')}${name}/playlist.m3u8`, () => livePlaylist(epochMs, Date.now()));
-  }
-  return epochMs;
 }
 
 /** A WebTorrent tracker for p2p-media-loader. @returns {Promise<{ url: string, stop(): Promise<void> }>} */

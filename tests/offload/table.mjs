@@ -32,7 +32,7 @@ const COLUMNS = [
   ['ceiling', ({ ceiling }) => percent(ceiling)],
   ['peak Mbit/s', ({ originPeakBytesPerSecond }) => fixed((originPeakBytesPerSecond * 8) / 1e6)],
   ['start p50 / max s', ({ startMedianMs, startMaxMs }) => `${seconds(startMedianMs)} / ${seconds(startMaxMs)}`],
-  ['stalls', ({ stalls }) => fixed(stalls, 0)],
+  ['stalls / of one', ({ stalls, stallsMax }) => `${fixed(stalls, 0)} / ${fixed(stallsMax, 0)}`],
   ['stalled s', ({ stallSeconds }) => fixed(stallSeconds)],
   ['hitched s', ({ hitchSeconds }) => fixed(hitchSeconds)],
   ['skipped s', ({ skippedSeconds }) => fixed(skippedSeconds)],
@@ -47,6 +47,7 @@ const COLUMNS = [
   ],
   ['service MB', ({ serviceBytes }) => megabytes(serviceBytes)],
   ['best level', ({ topLevelShare }) => percent(topLevelShare)],
+  ['switches', ({ switches }) => fixed(switches, 0)],
   ['wrong', ({ wrong }) => fixed(wrong, 0)],
   ['saw the end', ({ ended, stayed }) => `${fixed(ended, 0)} of ${fixed(stayed, 0)}`],
   ['other load', ({ otherCores }) => fixed(otherCores, 2)],
@@ -60,6 +61,7 @@ const OPTIONAL = {
   'latency s': /^–$/,
   'skipped s': /^0\.0$/,
   'service MB': /^0\.0$/,
+  switches: /^0$/,
   wrong: /^0$/,
 };
 

@@ -1,8 +1,5 @@
 // @ts-check
-/**
- * How the streams are signed, the live one too: its segments are ready before the run, so one manifest names them all. To a
- * viewer that is the same as a manifest that grows with the stream.
- */
+/** How the streams are signed that are complete before the run. The live one is signed as it goes (live.mjs). */
 
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,7 +12,7 @@ import { STREAMS } from './streams.mjs';
 export const prefixOf = (name) => `/${name}/`;
 
 /**
- * Copies the streams and signs the copies.
+ * Copies the streams and signs the copies, but for the live one.
  * @param {string} streams directory of `makeStreams`
  * @param {string} dir
  * @returns {Promise<Record<StreamName, { dir: string, publisherKey: string }>>}
@@ -24,6 +21,7 @@ export async function signStreams(streams, dir) {
   const signed = Object.keys(STREAMS).map(async (name) => {
     const media = join(dir, name);
     cpSync(join(streams, name), media, { recursive: true });
+    if (name === 'live') return [name, { dir: media, publisherKey: '' }];
     const stream = `${prefixOf(/** @type {StreamName} */ (name))}master.m3u8`;
     const publisherKey = await publish(media, 'signed', { stream, keyFile: join(dir, `${name}.key`) });
     return [name, { dir: media, publisherKey }];

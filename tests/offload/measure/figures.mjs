@@ -16,6 +16,7 @@ import { ceilingOf, offloadOf } from '../../browser/harness/offload.mjs';
  * @property {number} hitchSeconds
  * @property {number} playedSeconds
  * @property {number} skippedSeconds of the stream that playback jumped over
+ * @property {number} switches of levels, the first choice not counted
  * @property {{ path: string, level: number, bytes: number }[]} shown segments that were on the screen, in order, and their sizes
  * @property {number[]} latencies seconds, of regular looks at live playback once it was under way
  * @property {number} segments given to the player
@@ -76,6 +77,7 @@ export function figuresOf(counts) {
     startMedianMs: median(starts),
     startMaxMs: starts.length > 0 ? Math.max(...starts) : null,
     stalls: sumOf(viewers.map(({ stalls }) => stalls)),
+    stallsMax: Math.max(...viewers.map(({ stalls }) => stalls)),
     stallSeconds: sumOf(viewers.map(({ stallSeconds }) => stallSeconds)),
     hitchSeconds: sumOf(viewers.map(({ hitchSeconds }) => hitchSeconds)),
     skippedSeconds: sumOf(viewers.map(({ skippedSeconds }) => skippedSeconds)),
@@ -84,6 +86,7 @@ export function figuresOf(counts) {
     wrong: sumOf(viewers.map(({ wrong }) => wrong)),
     stayed: viewers.filter(({ leaves }) => !leaves).length,
     ended: viewers.filter(({ ended }) => ended).length,
+    switches: sumOf(viewers.map(({ switches }) => switches)),
     topLevelShare: topLevelShare(viewers.flatMap(({ shown }) => shown)),
   };
 }

@@ -27,6 +27,7 @@ function viewer(differences) {
     hitchSeconds: 0,
     playedSeconds: 60,
     skippedSeconds: 0,
+    switches: 0,
     shown: segments(1, 2),
     latencies: [],
     segments: 2,
