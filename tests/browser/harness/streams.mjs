@@ -71,6 +71,29 @@ export function byteRangeSample(dir) {
 }
 
 /**
+ * Copies the sample to `dir` with its segments encrypted, each whole (RFC 8216 §4.3.2.4, AES-128).
+ * @param {string} dir
+ */
+export function encryptedSample(dir) {
+  copySample(dir);
+  const key = createHash('sha256').update('tabswarm browser tests').digest().subarray(0, 16);
+  const iv = Buffer.alloc(16, 7);
+  for (const level of ['high', 'low']) {
+    writeFileSync(join(dir, level, 'secret.key'), key);
+    const path = join(dir, level, 'playlist.m3u8');
+    const lines = readFileSync(path, 'utf8').split('\n');
+    for (const name of lines.filter((line) => line && !line.startsWith('#'))) {
+      const cipher = createCipheriv('aes-128-cbc', key, iv);
+      const plain = readFileSync(join(dir, level, name));
+      writeFileSync(join(dir, level, name), Buffer.concat([cipher.update(plain), cipher.final()]));
+    }
+    // The init segment before it is as it was.
+    const tag = `#EXT-X-KEY:METHOD=AES-128,URI="secret.key",IV=0x${iv.toString('hex')}`;
+    writeFileSync(path, lines.map((line) => (line.startsWith('#EXT-X-MAP') ? `${line}\n${tag}` : line)).join('\n'));
+  }
+}
+
+/**
  * Writes a playlist of `count` files of one size that no compression or repetition helps with, the same on every run.
  * @param {string} dir
  * @param {number} count
