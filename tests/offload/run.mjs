@@ -10,7 +10,7 @@ import { launchBrowser } from '../browser/harness/browser.mjs';
 import { wrongPayloads } from '../browser/harness/hash.mjs';
 import { Tab } from '../browser/harness/tab.mjs';
 import { LiveStream } from './content/live.mjs';
-import { LIVE_SEGMENTS, LIVE_WINDOW, SEGMENT_SECONDS } from './content/playlists.mjs';
+import { endMs, LIVE_SEGMENTS, LIVE_WINDOW, SEGMENT_SECONDS } from './content/playlists.mjs';
 import { prefixOf } from './content/signing.mjs';
 import { STREAMS } from './content/streams.mjs';
 import { CpuMeter, idle } from './measure/cpu.mjs';
@@ -83,9 +83,13 @@ class Run {
     const cpu = new CpuMeter(await browser.newBrowserCDPSession());
     await cpu.start();
     const epochMs = await live?.start();
-    const reports = await this.#play(tabs, origin, { options, epochMs, limitMs: limitMs(scenario) });
+    const playing = this.#play(tabs, origin, { options, epochMs, limitMs: limitMs(scenario) });
+    // While it is live: who is farther behind goes on for longer, with nothing left to fetch.
+    const countedUntilMs = epochMs === undefined ? Infinity : endMs(epochMs);
+    await (epochMs === undefined ? playing : Promise.race([playing, delay(countedUntilMs - Date.now())]));
     const cpuTimes = await cpu.stop();
-    const viewers = tabs.map((tab, index) => this.#viewer(tab, index + 1, reports[index], origin));
+    const reports = await playing;
+    const viewers = tabs.map((tab, index) => this.#viewer(tab, index + 1, reports[index], origin, countedUntilMs));
     return {
       chromium: browser.version(),
       problems: tabs.flatMap(({ name, problems }) => problems.map((problem) => `${name}: ${problem}`)),
@@ -194,15 +198,18 @@ class Run {
    * @param {number} number
    * @param {any} report
    * @param {import('../browser/harness/origin.mjs').Origin} origin
+   * @param {number} countedUntilMs
    * @returns {Viewer}
    */
-  #viewer(tab, number, { shown, latency, payloads, hlsErrors, ...report }, origin) {
+  #viewer(tab, number, { shown, latency, payloads, hlsErrors, ...report }, origin, countedUntilMs) {
     const viewer = tab.name;
+    const countedSeconds = (countedUntilMs - report.beganWallMs - report.startMs) / 1000;
     const segmentBytes = origin.bytes({ viewer, path: SEGMENTS });
     const segments = payloads.filter((/** @type {any} */ { init }) => !init);
     const settled = latency.filter((/** @type {any} */ { afterMs }) => afterMs >= SETTLED_MS);
     return {
       ...report,
+      playedSeconds: Math.min(report.playedSeconds, Math.max(0, countedSeconds)),
       name: viewer,
       leaves: this.#leaves(number),
       shown: shown.map((/** @type {any} */ one) => ({ ...one, bytes: statSync(this.#fileOf(one.path)).size })),

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Publisher } from '../../browser/harness/live.mjs';
 import { until } from '../../browser/harness/wait.mjs';
-import { completeSegments, hasEnded, liveEpochMs, livePlaylist, SEGMENT_SECONDS, segmentName } from './playlists.mjs';
+import { completeSegments, endMs, liveEpochMs, livePlaylist, SEGMENT_SECONDS, segmentName } from './playlists.mjs';
 
 /** Its playlist is full when it starts. */
 export class LiveStream {
@@ -77,7 +77,7 @@ export class LiveStream {
       writeFileSync(`${playlist}.tmp`, livePlaylist(epochMs, nowMs));
       renameSync(`${playlist}.tmp`, playlist);
     }
-    if (hasEnded(epochMs, nowMs)) return;
+    if (nowMs >= endMs(epochMs)) return;
     const periodMs = SEGMENT_SECONDS * 1000;
     this.#timer = setTimeout(() => this.#write(epochMs), periodMs - ((nowMs - epochMs) % periodMs));
   }

@@ -48,12 +48,8 @@ export function completeSegments(epochMs, nowMs) {
  */
 export const liveEpochMs = (nowMs) => nowMs - LIVE_WINDOW * SEGMENT_SECONDS * 1000;
 
-/**
- * Whether the end of a live stream is said: when the next segment would have come.
- * @param {number} epochMs
- * @param {number} nowMs
- */
-export const hasEnded = (epochMs, nowMs) => nowMs - epochMs >= (LIVE_SEGMENTS + 1) * SEGMENT_SECONDS * 1000;
+/** When the end of a live stream is said: when the next segment would have come. @param {number} epochMs */
+export const endMs = (epochMs) => epochMs + (LIVE_SEGMENTS + 1) * SEGMENT_SECONDS * 1000;
 
 /**
  * A live playlist: the newest segments, each from when it is complete.
@@ -64,7 +60,7 @@ export function livePlaylist(epochMs, nowMs) {
   const end = completeSegments(epochMs, nowMs);
   const first = Math.max(0, end - LIVE_WINDOW);
   const date = new Date(epochMs + first * SEGMENT_SECONDS * 1000).toISOString();
-  return mediaPlaylist({ first, end, ended: hasEnded(epochMs, nowMs), tags: [`#EXT-X-PROGRAM-DATE-TIME:${date}`] });
+  return mediaPlaylist({ first, end, ended: nowMs >= endMs(epochMs), tags: [`#EXT-X-PROGRAM-DATE-TIME:${date}`] });
 }
 
 /**

@@ -14,7 +14,7 @@ import { ceilingOf, offloadOf } from '../../browser/harness/offload.mjs';
  * @property {number} stallSeconds
  * @property {number} hitches
  * @property {number} hitchSeconds
- * @property {number} playedSeconds
+ * @property {number} playedSeconds while CPU was counted
  * @property {number} skippedSeconds of the stream that playback jumped over
  * @property {number} switches of levels, the first choice not counted
  * @property {{ path: string, level: number, bytes: number }[]} shown segments that were on the screen, in order, and their sizes

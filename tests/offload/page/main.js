@@ -136,6 +136,7 @@ async function report() {
   progress?.look(video.currentTime, performance.now());
   return {
     began,
+    beganWallMs: performance.timeOrigin + began,
     ended: video.ended,
     startMs,
     stalls: meter.stalls,
