@@ -253,7 +253,8 @@ impl Node {
             .filter(|group| fetch.asked.is_open(*group) && !fetch.origin_brings(*group, now))
             .take(MAX_PASS)
             .collect();
-        if missing.is_empty() {
+        let room = self.intake_room(now);
+        if missing.is_empty() || room == 0 {
             return;
         }
         // A segment is of use when it is whole. Neighbours that ask for its groups in an order of their own have something to
@@ -275,7 +276,9 @@ impl Node {
             })
             .collect();
         let urgent = fetch.deadline <= now + URGENT;
-        let assigned = assign(&rarest_first(&missing, &holders), &mut holders, urgent);
+        let mut wanted = rarest_first(&missing, &holders);
+        wanted.truncate(room);
+        let assigned = assign(&wanted, &mut holders, urgent);
         for (link, range) in assigned {
             let Some(state) = self.links.get_mut(&link) else { continue };
             let id = state.asking.ask(content, range, now);

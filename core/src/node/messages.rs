@@ -191,6 +191,7 @@ impl Node {
     fn handle_data(&mut self, link: LinkId, data: Data<'_>, message_len: usize, now: Timestamp) {
         let Some(peer) = self.links.get(&link).map(|state| state.peer) else { return };
         let was_free = self.is_free(link, now);
+        let had_room = self.intake_room(now) > 0;
         let mut source = message_len - data.bytes.len();
         let (mut taken, mut violation) = (None, None);
         for (group, bytes) in data.groups() {
@@ -208,7 +209,8 @@ impl Node {
             source = end;
         }
         // Who has room again may be asked for any segment; before a slow origin they wait for each other.
-        if !was_free && self.is_free(link, now) || self.pace.is_slow() {
+        let has_room = !had_room && self.intake_room(now) > 0;
+        if !was_free && self.is_free(link, now) || has_room || self.pace.is_slow() {
             self.stir();
         }
         if let Some((fetch, bytes)) = taken {

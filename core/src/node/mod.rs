@@ -13,6 +13,7 @@ mod disk;
 mod duty;
 mod fetch;
 mod fetching;
+mod intake;
 mod introductions;
 mod io;
 mod line;

@@ -23,6 +23,10 @@ const MAX_WINDOW: usize = 64;
 const LATE_AFTER: Duration = Duration::from_millis(1000);
 /// Requests are overdue when it brought nothing for this, for two round trips, or for two of its own pauses.
 const OVERDUE_AFTER: Duration = Duration::from_millis(400);
+/// What a thin way brings within this counts as on its way.
+const SOON: Duration = Duration::from_millis(100);
+/// What a peer still owes that brought nothing for this is not on its way.
+const PAUSES: Duration = Duration::from_millis(500);
 /// Longest time that a link's round trips or pauses earn it: the peer decides when it answers a ping.
 const LATEST: Duration = Duration::from_millis(1600);
 /// What comes so long after it was asked for is of use, but its sender is as silent as before.
@@ -116,6 +120,22 @@ impl Asking {
         let window = (bytes as usize / GROUP_LEN as usize).clamp(START_WINDOW, MAX_WINDOW);
         let room = window.saturating_sub(self.outstanding);
         if room < window / 2 { 0 } else { room }
+    }
+
+    /// Groups that were asked for and may come at once: none of a peer that pauses, and of a thin way those that it brings soon.
+    pub(crate) fn on_their_way(&self, now: Timestamp) -> usize {
+        if now >= self.heard + PAUSES {
+            return 0;
+        }
+        let soon = |way: BytesPerSec| {
+            1 + (way.value() * SOON.as_millis() as u64 / 1000 / u64::from(GROUP_LEN)) as usize
+        };
+        self.outstanding.min(self.way.known().map_or(usize::MAX, soon))
+    }
+
+    /// What comes from the peer.
+    pub(crate) fn rate(&self, now: Timestamp) -> BytesPerSec {
+        self.rate.at(now)
     }
 
     /// Estimated time until a further group from this peer arrives, in microseconds.

@@ -7,6 +7,7 @@ mod disk;
 mod fixtures;
 mod hedging;
 mod hostile;
+mod intake;
 mod introductions;
 mod keeping;
 mod lab;
