@@ -16,7 +16,6 @@ import { ceilingOf, offloadOf } from '../../browser/harness/offload.mjs';
  * @property {number} hitchSeconds
  * @property {number} playedSeconds while CPU was counted
  * @property {number} skippedSeconds of the stream that playback jumped over
- * @property {number} switches of levels, the first choice not counted
  * @property {{ path: string, level: number, bytes: number }[]} shown segments that were on the screen, in order, and their sizes
  * @property {number[]} latencies seconds, of regular looks at live playback once it was under way
  * @property {number} segments given to the player
@@ -86,7 +85,7 @@ export function figuresOf(counts) {
     wrong: sumOf(viewers.map(({ wrong }) => wrong)),
     stayed: viewers.filter(({ leaves }) => !leaves).length,
     ended: viewers.filter(({ ended }) => ended).length,
-    switches: sumOf(viewers.map(({ switches }) => switches)),
+    switches: sumOf(viewers.map(({ shown }) => switchesOf(shown))),
     topLevelShare: topLevelShare(viewers.flatMap(({ shown }) => shown)),
   };
 }
@@ -131,6 +130,11 @@ function costsOf({ viewers, cpu, tabs }) {
     socketBytes: each(({ traffic: { received, sent } }) => received.socket + sent.socket),
     otherCores: cpu.otherCores,
   };
+}
+
+/** How often the level on the screen changed. @param {Viewer['shown']} shown */
+function switchesOf(shown) {
+  return shown.filter(({ level }, index) => index > 0 && level !== shown[index - 1].level).length;
 }
 
 /** Share of the shown segments that were of the highest level. @param {Viewer['shown']} shown */

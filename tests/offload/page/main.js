@@ -51,8 +51,6 @@ const hlsErrors = [];
 const interruptions = [];
 /** @type {ReturnType<typeof watchLatency>} */
 let latency = [];
-/** Levels that playback came to, the first one too. */
-let levels = 0;
 
 /** @param {Hls} hls */
 function watchHls(hls) {
@@ -61,7 +59,6 @@ function watchHls(hls) {
     const { pathname } = new URL(frag.url);
     if (!shown.some(({ path }) => path === pathname)) shown.push({ path: pathname, level: frag.level });
   });
-  hls.on(Hls.Events.LEVEL_SWITCHED, () => (levels += 1));
   hls.on(Hls.Events.ERROR, (_, { details, fatal, type }) => {
     hlsErrors.push({ atMs: performance.now() - began, details, fatal });
     if (!fatal || type !== Hls.ErrorTypes.MEDIA_ERROR || recoveries >= MAX_RECOVERIES) return;
@@ -145,7 +142,6 @@ async function report() {
     hitchSeconds: meter.hitchedMs(now) / 1000,
     playedSeconds: progress?.playedSeconds ?? 0,
     skippedSeconds: progress?.skippedSeconds ?? 0,
-    switches: Math.max(0, levels - 1),
     shown,
     latency,
     hlsErrors,

@@ -27,7 +27,6 @@ function viewer(differences) {
     hitchSeconds: 0,
     playedSeconds: 60,
     skippedSeconds: 0,
-    switches: 0,
     shown: segments(1, 2),
     latencies: [],
     segments: 2,
@@ -51,6 +50,11 @@ test('offload is what was played and did not leave the origin', () => {
 
 test('at the ceiling each segment leaves the origin once, and the first of each viewer', () => {
   assert.equal(ceilingOf(20, [5, 5, 10], 160), 0.75);
+});
+
+test('a switch is a change of the level on the screen', () => {
+  const shown = [0, 0, 1, 1, 0].map((level, number) => ({ path: `/${number}`, level, bytes: 100 }));
+  assert.equal(figuresOf(counts({ viewers: [viewer({ shown }), viewer({})] })).switches, 2);
 });
 
 test('waste is what came and was not played', () => {
