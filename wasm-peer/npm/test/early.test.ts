@@ -52,6 +52,16 @@ function answerModule(): void {
   }
 }
 
+/** The origin sends the first 100,000 bytes of the slow segment, and the rest when what this returns is called. */
+function answerSlowly(): () => void {
+  let rest = () => {};
+  origin.answer('/film/slow.ts', (_request, response) => {
+    response.writeHead(200, { 'content-length': SEGMENT.length }).write(SEGMENT.subarray(0, 100_000));
+    rest = () => response.end(SEGMENT.subarray(100_000));
+  });
+  return () => rest();
+}
+
 const asked = () => origin.seen.filter(({ path }) => path === '/film/seg.ts').length;
 
 async function bytesOf(response: Promise<Response>): Promise<Uint8Array> {
@@ -75,11 +85,7 @@ describe('a segment that is wanted before the module is there', () => {
   });
 
   test('of which only a part has come is the module’s with that part', async () => {
-    let rest = () => {};
-    origin.answer('/film/slow.ts', (_request, response) => {
-      response.writeHead(200, { 'content-length': SEGMENT.length }).write(SEGMENT.subarray(0, 100_000));
-      rest = () => response.end(SEGMENT.subarray(100_000));
-    });
+    const rest = answerSlowly();
     const swarm = await starting();
     const opened = swarm.open(origin.url('/film/master.m3u8'));
     const segment = bytesOf(swarm.fetch(origin.url('/film/slow.ts')));
@@ -130,11 +136,7 @@ describe('a segment that is wanted before the module is there', () => {
   });
 
   test('is not taken from another who waits for the same when one gives it up', async () => {
-    let rest = () => {};
-    origin.answer('/film/slow.ts', (_request, response) => {
-      response.writeHead(200, { 'content-length': SEGMENT.length }).write(SEGMENT.subarray(0, 100_000));
-      rest = () => response.end(SEGMENT.subarray(100_000));
-    });
+    const rest = answerSlowly();
     const swarm = await starting();
     const opened = swarm.open(origin.url('/film/master.m3u8'));
     const abort = new AbortController();
