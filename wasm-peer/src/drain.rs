@@ -63,7 +63,7 @@ impl Driver {
             | Output::SendControl { .. }
             | Output::SendGroups { .. }
             | Output::CloseLink { .. } => self.link_up(output),
-            Output::Open { blob, len } => self.blobs.open(blob, len),
+            Output::Open { blob } => self.blobs.open(blob),
             Output::Keep { blob, offset, source } => {
                 if let Some(lent) = lent {
                     self.blobs.keep(blob, offset, lent, source);
@@ -81,7 +81,7 @@ impl Driver {
             Output::Deliver { fetch, blob, len, status, delivery, provenance } => {
                 // What nobody asked for yet stays where it is: it will be asked for.
                 let stays = delivery == Delivery::Verified && self.hooks.stays(number(fetch));
-                let Some(bytes) = self.blobs.view(blob, if stays { 0 } else { len }) else {
+                let Some(bytes) = self.blobs.copy(blob, if stays { 0 } else { len }) else {
                     return self.hooks.failed(number(fetch), "network", 0);
                 };
                 self.deliver(fetch, &bytes, status, delivery, &provenance);
@@ -187,11 +187,11 @@ impl Driver {
         match output {
             Output::Persist { content, stream, blob, len } => {
                 // The node names blobs that it has whole.
-                let bytes = self.blobs.view(blob, len).unwrap_or_default();
+                let bytes = self.blobs.copy(blob, len).unwrap_or_default();
                 self.hooks.persist(&content.to_string(), &stream.to_string(), &bytes);
             }
             Output::Load { blob, content, stream } => {
-                self.blobs.open(blob, Some(0));
+                self.blobs.open(blob);
                 self.hooks.load(blob.value() as f64, &content.to_string(), &stream.to_string());
             }
             Output::Forget { content, stream } => {

@@ -65,7 +65,7 @@ export interface PeerHooks {
   originChunk(fetch: number, bytes: number): void;
   /** A request to the origin is over. */
   originEnd(fetch: number): void;
-  /** Writes a segment to disk when there is time; one call of {@link Peer.persisted} follows. The bytes are to be read only. */
+  /** Writes a segment to disk when there is time; one call of {@link Peer.persisted} follows. The bytes are the receiver's own. */
   persist(content: string, stream: string, bytes: Uint8Array): void;
   /** Reads a segment from disk, for {@link Peer.blobRead}. */
   load(blob: number, content: string, stream: string): void;
@@ -75,7 +75,7 @@ export interface PeerHooks {
   keepBlocks(list: Uint8Array): void;
   /** A segment is complete and verified: whether it stays in the store, since nobody has asked for it yet. */
   stays(fetch: number): boolean;
-  /** A fetch is done. `bytes` are lent by the store: what is to be changed or given away is copied. */
+  /** A fetch is done. `bytes` are the receiver's own. */
   delivered(
     fetch: number,
     status: number,

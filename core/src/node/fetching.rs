@@ -215,7 +215,7 @@ impl Node {
             Some(_) => {}
             None => {
                 self.store.insert(list, fetch.blob, fetch.stream);
-                self.open_blob(fetch, Some(len.bytes()));
+                self.open_blob(fetch);
             }
         }
         self.move_head(fetch, &content);
@@ -233,9 +233,9 @@ impl Node {
         }
     }
 
-    pub(super) fn open_blob(&mut self, fetch: &mut Fetch, len: Option<u64>) {
+    pub(super) fn open_blob(&mut self, fetch: &mut Fetch) {
         if !std::mem::replace(&mut fetch.opened, true) {
-            self.output(Output::Open { blob: fetch.blob, len });
+            self.output(Output::Open { blob: fetch.blob });
         }
     }
 

@@ -275,12 +275,10 @@ pub enum Output {
         /// The connection.
         link: LinkId,
     },
-    /// Makes room for a blob.
+    /// Begins a blob.
     Open {
         /// The blob.
         blob: BlobHandle,
-        /// Its length, if it is known.
-        len: Option<u64>,
     },
     /// Keeps a part of the slice that was lent to the call just made.
     Keep {

@@ -147,7 +147,7 @@ impl Node {
             GroupRange::new(GroupIndex::new((part.start / GROUP) as u32), GroupIndex::new(last + 1))
         });
         fetch.origins.push(OriginRun { request, groups });
-        self.open_blob(fetch, None);
+        self.open_blob(fetch);
         self.take_back_asked(fetch, groups);
         self.tell_origin_coming(fetch, groups);
         self.output(Output::OriginFetch { request, fetch: waiter, range: asked, fresh: fetch.contradicted });

@@ -261,7 +261,7 @@ impl World {
                 self.send(id, link, Channel::Bulk, Message { header, body });
             }
             Output::CloseLink { link } => self.close(id, link),
-            Output::Open { blob, .. } => {
+            Output::Open { blob } => {
                 let before = self.host(id).blobs.insert(blob, Blob::default());
                 assert!(before.is_none(), "a blob is opened once");
             }

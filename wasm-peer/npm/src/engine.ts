@@ -384,7 +384,7 @@ export class Engine implements Carrier {
         if (!verified) this.#rememberUnverified(fetch, load.request);
         const buffer = bytes as Uint8Array<ArrayBuffer>;
         const from = { originBytes, peerBytes, diskBytes, peers, tookMs };
-        const delivered: Delivered = { kind: 'delivered', status, bytes: buffer, isLent: true, verified, ...from };
+        const delivered: Delivered = { kind: 'delivered', status, bytes: buffer, verified, ...from };
         queue(() => {
           const { isAhead } = load;
           load.finish(delivered);

@@ -189,7 +189,7 @@ export function makeLoaderClass(attachment: Attachment, Plain: FragmentLoaderCla
       const { stats } = this;
       const callbacks = this.#callbacks;
       // hls.js gives its buffer to a worker.
-      const { buffer } = outcome.isLent ? outcome.bytes.slice() : outcome.bytes;
+      const { buffer } = outcome.bytes;
       stats.loaded = stats.total = buffer.byteLength;
       stats.loading.end = performance.now();
       this.#tellTimes(stats.loading.end, stats.loaded);

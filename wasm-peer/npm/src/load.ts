@@ -24,9 +24,8 @@ export interface LoadRequest {
 export interface Delivered {
   readonly kind: 'delivered';
   readonly status: number;
+  /** For whoever asked to keep, change or give away. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** The bytes are the store's: what is to be changed or given away is copied. */
-  readonly isLent: boolean;
   readonly verified: boolean;
   readonly originBytes: number;
   readonly peerBytes: number;
@@ -220,7 +219,7 @@ export class Load {
   #deliver(status: number, bytes: Uint8Array<ArrayBuffer>): Delivered {
     const tookMs = performance.now() - this.#startedMs;
     const sources = { originBytes: bytes.length, peerBytes: 0, diskBytes: 0, peers: [] };
-    const delivered = { kind: 'delivered', status, bytes, isLent: false, verified: false, ...sources, tookMs } as const;
+    const delivered = { kind: 'delivered', status, bytes, verified: false, ...sources, tookMs } as const;
     this.finish(delivered);
     return delivered;
   }

@@ -39,7 +39,7 @@ function stage({ levels = 1, maxBufferLength = 30 } = {}) {
 }
 
 const sources = { originBytes: 0, peerBytes: 9, diskBytes: 0, peers: [] };
-const stored = { kind: 'delivered', status: 200, bytes: new Uint8Array(0), isLent: true, verified: true, ...sources, tookMs: 1 } as const;
+const stored = { kind: 'delivered', status: 200, bytes: new Uint8Array(0), verified: true, ...sources, tookMs: 1 } as const;
 
 test('what follows a fragment is asked for, each once, and taken over by the player', () => {
   const { ahead, asked, context, given } = stage();

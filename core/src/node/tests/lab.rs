@@ -165,7 +165,7 @@ impl Lab {
                     bytes.resize(bytes.len().max(end), 0);
                     bytes[offset as usize..end].copy_from_slice(&lent[source]);
                 }
-                Output::Open { blob, .. } => assert!(blobs.insert(blob, Vec::new()).is_none()),
+                Output::Open { blob } => assert!(blobs.insert(blob, Vec::new()).is_none()),
                 Output::Drop { blob } => assert!(blobs.remove(&blob).is_some()),
                 Output::Load { blob, .. } => {
                     assert!(blobs.insert(blob, Vec::new()).is_none());
