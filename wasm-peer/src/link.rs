@@ -46,8 +46,8 @@ impl Link {
     ) -> Result<Self, JsValue> {
         let connection = RtcPeerConnection::new_with_configuration(configuration)?;
         callbacks.opened(&connection);
-        let control = negotiated_channel(&connection, "control", 0, true);
-        let bulk = negotiated_channel(&connection, "bulk", 1, false);
+        let control = negotiated_channel(&connection, "control", 0);
+        let bulk = negotiated_channel(&connection, "bulk", 1);
         let link = Self { id, local, stage: Stage::Describing, connection, control, bulk };
         link.listen(callbacks);
         Ok(link)
@@ -172,11 +172,10 @@ impl Link {
     }
 }
 
-fn negotiated_channel(connection: &RtcPeerConnection, label: &str, id: u16, ordered: bool) -> RtcDataChannel {
+fn negotiated_channel(connection: &RtcPeerConnection, label: &str, id: u16) -> RtcDataChannel {
     let init = RtcDataChannelInit::new();
     init.set_negotiated(true);
     init.set_id(id);
-    init.set_ordered(ordered);
     let channel = connection.create_data_channel_with_data_channel_dict(label, &init);
     channel.set_binary_type(RtcDataChannelType::Arraybuffer);
     channel

@@ -124,7 +124,7 @@ pub struct FetchRequest {
 /// The two channels of a link.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Channel {
-    /// Data frames, unordered and reliable.
+    /// Data frames, ordered and reliable.
     Bulk,
     /// Everything else, ordered and reliable.
     Control,

@@ -9,7 +9,7 @@ use crate::{
 /// once, …
 const URGENT_SHARE: usize = 4;
 /// …and of what has time each request brings more.
-const SHARE: usize = 16;
+const SHARE: usize = 32;
 
 /// A link that may be asked for groups of the segment at hand.
 #[derive(Clone, Debug)]
@@ -115,11 +115,11 @@ mod tests {
     fn what_is_urgent_is_split_over_more_holders_than_what_has_time() {
         let requests = |urgent| {
             let mut holders = [1, 2, 3, 4].map(|link| holder(link, 64, 1000, everything));
-            let assigned = assign(&groups(0..32), &mut holders, urgent);
+            let assigned = assign(&groups(0..64), &mut holders, urgent);
             let links: std::collections::BTreeSet<_> = assigned.iter().map(|(link, _)| *link).collect();
             (assigned.len(), links.len())
         };
-        assert_eq!((requests(true), requests(false)), ((8, 4), (2, 2)));
+        assert_eq!((requests(true), requests(false)), ((16, 4), (2, 2)));
     }
 
     #[test]

@@ -64,7 +64,7 @@ export async function showFetched() {
  */
 export async function connectBare(offer) {
   const connection = new RTCPeerConnection();
-  const channel = connection.createDataChannel('bare', { negotiated: true, id: 1, ordered: false });
+  const channel = connection.createDataChannel('bare', { negotiated: true, id: 1 });
   channel.binaryType = 'arraybuffer';
   const open = new Promise((resolve) => channel.addEventListener('open', resolve, { once: true }));
   Object.assign(globalThis, { bare: { connection, channel, open } });
