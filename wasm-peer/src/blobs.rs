@@ -210,6 +210,19 @@ mod tests {
     }
 
     #[test]
+    fn a_long_message_is_not_kept_for_the_little_of_it_that_is_of_use() {
+        let mut blobs = Blobs::new();
+        let message = pattern(64);
+        blobs.open(BLOB);
+        blobs.keep(BLOB, 0, &message, 0..16);
+        blobs.keep(BLOB, 16, &message, 16..64);
+        let held: Vec<u32> =
+            blobs.blobs[&BLOB].0.iter().map(|part| part.bytes.buffer().byte_length()).collect();
+        assert_eq!(held, [16, 64]);
+        assert_eq!(copied(&blobs, 64), Some(message.to_vec()));
+    }
+
+    #[test]
     fn a_message_is_its_header_and_the_range() {
         let mut blobs = Blobs::new();
         blobs.open(BLOB);
