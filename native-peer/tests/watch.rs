@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use support::{
     assert_verifies,
@@ -25,12 +25,49 @@ fn what_a_playlist_names_is_in_the_manifest_before_viewers_can_read_of_it() {
         live.package(number.saturating_sub(7), number + 1);
         live.look();
         assert!(live.lists(&format!("{number}.m4s")));
-        assert_eq!(
-            fs::read(live.web().join("index.m3u8")).unwrap(),
-            fs::read(live.packager().join("index.m3u8")).unwrap()
-        );
+        let packaged = fs::read_to_string(live.packager().join("index.m3u8")).unwrap();
+        let (text, along) = live.published("index.m3u8");
+        assert_eq!((text, along.as_ref()), (packaged, Some(&live.manifest())));
     }
     assert!(!live.pass().unwrap().written, "nothing is new");
+}
+
+#[test]
+fn a_playlist_brings_the_manifest_along_while_that_is_short_and_the_stream_goes_on() {
+    let mut live = Live::new();
+    live.package(0, 80);
+    live.look();
+    assert_eq!(live.published("index.m3u8").1, Some(live.manifest()));
+    live.package(0, 200);
+    live.options.window = Duration::from_secs(600);
+    live.restart();
+    live.look();
+    assert_eq!(live.published("index.m3u8"), (playlist(0, 200), None), "too long");
+    live.package(190, 201);
+    live.look();
+    live.later(500 * SECOND);
+    live.package(191, 202);
+    live.look();
+    assert_eq!(live.published("index.m3u8"), (playlist(191, 202), Some(live.manifest())));
+    let whole = playlist(191, 202) + "#EXT-X-ENDLIST\n";
+    live.write("index.m3u8", &whole);
+    assert!(live.look().ended);
+    assert_eq!(live.published("index.m3u8"), (whole, None), "complete");
+}
+
+#[test]
+fn what_was_published_before_can_be_followed_itself() {
+    let mut live = Live::new();
+    live.package(0, 3);
+    live.look();
+    let (served, _) = live.published("index.m3u8");
+    live.write("index.m3u8", fs::read(live.web().join("index.m3u8")).unwrap());
+    live.package(3, 4);
+    let text = served + "#EXT-X-TABSWARM:AAAA\n#EXTINF:2.0,\n3.m4s\n";
+    live.write("index.m3u8", &text);
+    live.look();
+    let (before, along) = live.published("index.m3u8");
+    assert_eq!((before, along), (text, Some(live.manifest())), "the last one counts");
 }
 
 #[test]
@@ -131,10 +168,10 @@ fn a_segment_that_does_not_come_holds_its_playlist_up_for_the_length_of_one() {
     fs::remove_file(live.packager().join("3.m4s")).unwrap();
     let pass = live.look();
     assert!(pass.problems[0].contains("3.m4s is not there"), "{:?}", pass.problems);
-    assert_eq!(fs::read_to_string(live.web().join("index.m3u8")).unwrap(), playlist(0, 3));
+    assert_eq!(live.published("index.m3u8").0, playlist(0, 3));
     live.later(2 * SECOND);
     live.pass().unwrap();
-    assert_eq!(fs::read_to_string(live.web().join("index.m3u8")).unwrap(), playlist(1, 5));
+    assert_eq!(live.published("index.m3u8").0, playlist(1, 5));
     assert!(live.lists("4.m4s") && !live.lists("3.m4s"));
     live.write("3.m4s", sample(3, 40_000));
     live.pass().unwrap();

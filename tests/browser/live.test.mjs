@@ -23,6 +23,8 @@ const MAX_LATENCY_MS = 1000;
 const WATCHED = 16;
 /** Of what three tabs play, they give each other so much. */
 const MIN_SHARE = 0.3;
+/** Manifests that a tab asks for: playlists bring them along, but for the first. One more where a busy machine has let time run out. */
+const MAX_MANIFESTS = 2;
 /** Segments that may come without their root. */
 const MAX_UNCHECKED = 2;
 const MANIFEST = /\.tabswarm$/;
@@ -85,7 +87,7 @@ test('a live stream is shared as it is signed, and shown no later than without u
     // Whatever a playlist names is in the manifest by then. Nobody waits for it when a busy machine has let time run out.
     const unchecked = loaded(report).filter(({ detail }) => detail.delivery !== 'verified');
     assert.ok(unchecked.length <= MAX_UNCHECKED, timeline(report));
-    assert.ok(requests <= newest(report) * 2, `${requests} requests`);
+    assert.ok(requests <= MAX_MANIFESTS, `${requests} requests`);
   }
   const played = bytesPlayed(reports[0]) * (reports.length - 1);
   t.diagnostic(`${Math.round((100 * fromPeers) / played)} % from peers`);

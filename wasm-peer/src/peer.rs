@@ -112,13 +112,18 @@ impl Peer {
         Ok(place)
     }
 
-    /// Gives the manifest of a stream in `Origin` mode, or a newer one that the `requestManifest` hook asked for. Without its
-    /// first one a stream's segments come over HTTP only.
+    /// Gives the manifest of a stream in `Origin` mode, or a newer one: the answer to the `requestManifest` hook, or one that came
+    /// `along` with a playlist. Without its first one a stream's segments come over HTTP only.
     ///
     /// # Errors
     /// `manifest` if it does not verify; it is then as if none had come.
     #[wasm_bindgen(js_name = addManifest)]
-    pub fn add_manifest(&mut self, stream: u32, manifest: Option<Vec<u8>>) -> Result<(), JsValue> {
+    pub fn add_manifest(
+        &mut self,
+        stream: u32,
+        manifest: Option<Vec<u8>>,
+        along: bool,
+    ) -> Result<(), JsValue> {
         let Some(id) = self.stream(stream) else { return Ok(()) };
         let trust = self.driver.node.trust(id).unwrap_or(Trust::Origin);
         let decoded = manifest.map(|bytes| decode(&bytes, &trust)).transpose();
@@ -127,7 +132,9 @@ impl Peer {
             Err(error) => (None, Err(error)),
         };
         self.driver.tell(|node, now| match manifest {
+            Some(manifest) if along => node.take_along_manifest(id, manifest, now),
             Some(manifest) => node.add_manifest(id, manifest, now),
+            None if along => {}
             None => node.manifest_failed(id, now),
         });
         result

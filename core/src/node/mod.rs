@@ -186,6 +186,14 @@ impl Node {
         self.settle(now);
     }
 
+    /// Gives a manifest that came along with a playlist of a joined stream. It must satisfy [`Node::trust`]; one that is not newer than
+    /// what is there changes nothing, and does no harm.
+    pub fn take_along_manifest(&mut self, stream: StreamId, manifest: Manifest, now: Timestamp) {
+        self.take_manifest_along(stream, manifest, now);
+        self.stir();
+        self.settle(now);
+    }
+
     /// Says that there is no usable manifest to be had. A stream that has none yet is HTTP only from now on; one that has
     /// keeps it.
     pub fn manifest_failed(&mut self, stream: StreamId, now: Timestamp) {

@@ -2,14 +2,15 @@
 //!
 //! A fetch that the manifest does not list, or that finds it older than a segment is long, has it asked for again: one request
 //! at a time, soon after one that brought a newer manifest, and less and less often while they bring nothing new. What the old manifest lists is
-//! believed again after a moment, so that nobody who withholds the newer one gets unchecked bytes past it.
+//! believed again after a moment, so that nobody who withholds the newer one gets unchecked bytes past it. A playlist may bring the
+//! manifest along: then there is no need to ask.
 
 use std::time::Duration;
 
 use super::{
     Node,
     fetch::{Fetch, Phase},
-    io::{Event, Output, Roots},
+    io::{Event, Output, Roots, Stream},
     roots::ManifestState,
 };
 use crate::{
@@ -68,6 +69,11 @@ pub(super) fn period(manifest: &Manifest) -> Option<Duration> {
     manifest.refresh().map(|period| period.clamp(LEAST_PERIOD, LONGEST_PERIOD))
 }
 
+/// The publisher's key signs other streams too.
+fn is_of_stream(stream: &Stream, manifest: &Manifest) -> bool {
+    !matches!(stream.roots, Roots::Signed(_)) || manifest.stream() == stream.name
+}
+
 impl Node {
     /// Takes an answer to [`Output::ManifestFetch`], or the first manifest.
     pub(super) fn take_manifest(&mut self, stream: StreamId, manifest: Option<Manifest>, now: Timestamp) {
@@ -79,24 +85,43 @@ impl Node {
             self.purge_withdrawn(stream, now);
             return;
         };
-        // The publisher's key signs other streams too.
-        let of_stream = |manifest: &Manifest| {
-            !matches!(state.stream.roots, Roots::Signed(_)) || manifest.stream() == state.stream.name
-        };
-        let manifest = manifest.filter(of_stream);
+        let manifest = manifest.filter(|manifest| is_of_stream(&state.stream, manifest));
+        // One that came along with a playlist may have overtaken what was asked for before.
+        let overtaken = state.refresh.asked.is_some_and(|asked| Some(asked) <= state.refresh.checked);
         let is_older = manifest.as_ref().is_some_and(|manifest| manifest.created() < old.created());
         let newer = manifest.filter(|manifest| manifest.created() > old.created());
         let period = period(newer.as_ref().unwrap_or(old)).unwrap_or(LONGEST_PERIOD);
         state.refresh.answered(period, newer.is_some(), now);
-        let tell = is_older && !std::mem::replace(&mut state.refresh.rolled_back, true);
+        let tell = is_older && !overtaken && !std::mem::replace(&mut state.refresh.rolled_back, true);
         if let Some(newer) = newer {
-            state.manifest = ManifestState::Loaded(Box::new(newer));
-            self.purge_withdrawn(stream, now);
-            self.drop_renamed(stream, now);
+            self.replace_manifest(stream, newer, now);
         }
         if tell {
             self.event(Event::ManifestRolledBack { stream });
         }
+    }
+
+    /// Takes a manifest that came along with a playlist. It may be older than the one at hand: a playlist brings the manifest of when it
+    /// was written itself, and one of several may be kept by a cache.
+    pub(super) fn take_manifest_along(&mut self, stream: StreamId, manifest: Manifest, now: Timestamp) {
+        let Some(state) = self.streams.get_mut(&stream) else { return };
+        let ManifestState::Loaded(old) = &state.manifest else {
+            return self.take_manifest(stream, Some(manifest), now);
+        };
+        if !is_of_stream(&state.stream, &manifest) || manifest.created() < old.created() {
+            return;
+        }
+        state.refresh.checked = Some(now);
+        if manifest.created() > old.created() {
+            self.replace_manifest(stream, manifest, now);
+        }
+    }
+
+    fn replace_manifest(&mut self, stream: StreamId, newer: Manifest, now: Timestamp) {
+        let Some(state) = self.streams.get_mut(&stream) else { return };
+        state.manifest = ManifestState::Loaded(Box::new(newer));
+        self.purge_withdrawn(stream, now);
+        self.drop_renamed(stream, now);
     }
 
     /// Fetches of names that now stand for other bytes start over.

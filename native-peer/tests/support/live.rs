@@ -9,8 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tabswarm_core::{
-    content::{Manifest, SegmentKey},
+    content::{Manifest, SegmentKey, Trust},
     identity::Identity,
     time::WallTime,
 };
@@ -118,6 +119,18 @@ impl<'a> Live<'a> {
 
     pub fn manifest(&self) -> Manifest {
         manifest(&self.web().join("index.m3u8.tabswarm"))
+    }
+
+    /// A playlist that viewers can load, as the packager wrote it, and the manifest that comes along with it.
+    pub fn published(&self, path: &str) -> (String, Option<Manifest>) {
+        let text = fs::read_to_string(self.web().join(path)).unwrap();
+        match text.strip_suffix('\n').and_then(|text| text.rsplit_once("\n#EXT-X-TABSWARM:")) {
+            Some((packaged, along)) if !along.contains('\n') => {
+                let manifest = Manifest::decode(&STANDARD.decode(along).unwrap(), &Trust::Origin).unwrap();
+                (format!("{packaged}\n"), Some(manifest))
+            }
+            _ => (text, None),
+        }
     }
 
     pub fn lists(&self, path: &str) -> bool {

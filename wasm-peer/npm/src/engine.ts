@@ -119,9 +119,12 @@ export class Engine implements Carrier {
     return this.#call((peer) => peer.open(this.#glue.StreamRoots[roots], name, publisherKey, manifest));
   }
 
-  /** Gives the manifest of a stream in `Origin` mode or a newer one, or says that there is none. @throws TabswarmError `manifest` */
-  addManifest(stream: number, manifest: Uint8Array | undefined): void {
-    this.#call((peer) => peer.addManifest(stream, manifest));
+  /**
+   * Gives the manifest of a stream in `Origin` mode or a newer one, or says that there is none; or one that came along with a playlist.
+   * @throws TabswarmError `manifest`
+   */
+  addManifest(stream: number, manifest: Uint8Array | undefined, along = false): void {
+    this.#call((peer) => peer.addManifest(stream, manifest, along));
   }
 
   /** Leaves a stream. */

@@ -1,7 +1,7 @@
 /** A swarm and a player, joined: which fragments are shared, when they are needed, and how it all ends. */
 
 import type Hls from 'hls.js';
-import type { Fragment, FragmentLoaderContext, HlsConfig } from 'hls.js';
+import type { Fragment, FragmentLoaderContext, HlsConfig, LevelDetails } from 'hls.js';
 import { Ahead } from './hls-ahead.js';
 import { deadlineAheadMs, deadlineBeforePlaybackMs, deadlineMs } from './hls-deadline.js';
 import { makeLoaderClass, type FragmentLoaderClass } from './hls-loader.js';
@@ -139,8 +139,13 @@ export class Attachment {
     on(Events.MANIFEST_LOADING, (_event, { url }) => this.#open(url));
     // After redirects it may be another one, and segments are relative to that.
     on(Events.MANIFEST_LOADED, (_event, { url }) => this.#open(url));
-    on(Events.LEVEL_UPDATED, () => this.#ahead.refresh());
-    on(Events.AUDIO_TRACK_UPDATED, () => this.#ahead.refresh());
+    // hls.js tells of these before it asks for what is new in them.
+    const updated = (_event: unknown, { details }: { details: LevelDetails }): void => {
+      this.#session.takeAlong(this.#playlist ?? '', details);
+      this.#ahead.refresh();
+    };
+    on(Events.LEVEL_UPDATED, updated);
+    on(Events.AUDIO_TRACK_UPDATED, updated);
     on(Events.MEDIA_ATTACHED, (_event, { media }) => this.#listenMedia(media));
     on(Events.MEDIA_DETACHED, () => this.#unlistenMedia?.());
     on(Events.DESTROYING, () => this.detach());

@@ -13,7 +13,7 @@ import { readPath, UNKNOWN_PATH, type Path } from './paths.js';
 import { RateMeter } from './rates.js';
 import { isSameSharing, strictest, type SharingDetail, type SharingReason, type Sharing } from './sharing.js';
 import type { TabswarmMode, TabswarmPeer, TabswarmStats } from './stats.js';
-import { Streams, type OpenStream } from './streams.js';
+import { Streams, type MediaPlaylist, type OpenStream } from './streams.js';
 import { Throughput, type TransferListener } from './transfer.js';
 
 /** Connections' paths are looked up at most this often. Milliseconds. */
@@ -202,6 +202,11 @@ export class Session {
   /** Leaves a stream. */
   close(playlistUrl: string): void {
     this.#streams?.close(absoluteUrl(playlistUrl));
+  }
+
+  /** Takes what a media playlist of a stream brings along. */
+  takeAlong(playlist: string, media: MediaPlaylist): void {
+    this.#streams?.takeAlong(playlist, media);
   }
 
   /** Whether a segment would come through the engine. */

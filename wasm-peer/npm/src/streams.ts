@@ -6,7 +6,7 @@ import { plainFetch, TimeLimit } from './http.js';
 import { absoluteUrl, manifestUrl, mayTrustUnsigned, sidecarUrl, streamName } from './keys.js';
 import type { ResolvedOptions } from './options.js';
 
-/** Longest manifest that is read, as in the module. */
+/** Longest manifest that is read, as in the module, which refuses one of unknown length. */
 const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 /** A manifest that takes longer than this is none. Milliseconds. */
 const MANIFEST_LIMIT_MS = 10_000;
@@ -29,6 +29,14 @@ export interface OpenStream {
   patience: Promise<void>;
   /** What has become of `ready`. */
   state: 'joining' | 'joined' | 'failed';
+}
+
+/** A media playlist that was loaded. @internal */
+export interface MediaPlaylist {
+  /** Where it came from, redirects followed. */
+  readonly url: string;
+  /** Its text. */
+  readonly m3u8: string;
 }
 
 /** See the module documentation. @internal */
@@ -116,6 +124,19 @@ export class Streams {
     }
   }
 
+  /** Takes the manifest that came along with a playlist of a stream, if one did. One that does not verify is as good as none. */
+  takeAlong(playlist: string, { url, m3u8 }: MediaPlaylist): void {
+    const place = this.#streams.get(playlist)?.place;
+    if (place === undefined || this.#options.roots === 'attested' || !this.#trusts(new URL(url))) return;
+    // Its last line, if it brings one along.
+    const base64 = /\n#EXT-X-TABSWARM:([^#]*)$/.exec(m3u8)?.[1];
+    try {
+      if (base64) this.#engine?.addManifest(place, Uint8Array.from(atob(base64), (char) => char.charCodeAt(0)), true);
+    } catch {
+      // The file may be better.
+    }
+  }
+
   /** Viewers of all streams. */
   get viewers(): number {
     return [...this.#streams.values()].reduce((sum, stream) => sum + stream.viewers, 0);
@@ -166,16 +187,14 @@ export class Streams {
     // It may fail while the engine is on its way; below it is heard.
     manifest?.catch(() => undefined);
     this.#engine = await this.#started;
-    if (!this.#engine) throw new TabswarmError('module-unavailable', 'there is no engine');
+    if (!this.#engine) throw new TabswarmError('module-unavailable', 'no module');
     if (roots === 'attested') {
       this.#place(stream, 'Attested', name);
     } else if (roots === 'signed') {
       this.#place(stream, 'Signed', pinned, publisherKey, await manifest);
     } else {
       this.#place(stream, 'Origin', name);
-      const { place } = stream;
-      if (place === undefined) return;
-      this.#engine.addManifest(place, await manifest);
+      if (stream.place !== undefined) this.#engine.addManifest(stream.place, await manifest);
     }
   }
 
@@ -185,32 +204,32 @@ export class Streams {
     stream.place = this.#engine?.open(roots, name, publisherKey, manifest);
   }
 
+  /** Whether a manifest from there may count. */
+  #trusts(where: URL): boolean {
+    return this.#options.roots === 'signed' || mayTrustUnsigned(where);
+  }
+
   async #manifest(stream: OpenStream, cache: RequestCache = 'default'): Promise<Uint8Array> {
-    const { roots, manifest } = this.#options;
+    const { manifest } = this.#options;
     const url = manifest === undefined ? manifestUrl(stream.playlist) : absoluteUrl(manifest);
-    const trusted = (where: URL) => roots === 'signed' || mayTrustUnsigned(where);
-    const insecure = () => new TabswarmError('insecure-manifest', `an unsigned manifest is not trusted from ${url.origin}`);
-    if (!trusted(url)) throw insecure();
+    const insecure = () => new TabswarmError('insecure-manifest', `unsigned, from ${url.origin}`);
+    if (!this.#trusts(url)) throw insecure();
     const limit = new TimeLimit(MANIFEST_LIMIT_MS);
     this.#limits.add(limit);
-    let bytes: Uint8Array;
     try {
       const response = await plainFetch(url, { signal: limit.signal, cache });
       if (!response.ok) throw new Error(`HTTP status ${response.status}`);
       // A redirect may have led somewhere else.
-      if (response.url !== '' && !trusted(new URL(response.url))) throw insecure();
-      if (Number(response.headers.get('content-length') ?? 0) > MAX_MANIFEST_BYTES) throw new Error('too long');
-      bytes = new Uint8Array(await response.arrayBuffer());
+      if (response.url !== '' && !this.#trusts(new URL(response.url))) throw insecure();
+      if (Number(response.headers.get('content-length')) > MAX_MANIFEST_BYTES) throw new Error('too long');
+      return new Uint8Array(await response.arrayBuffer());
     } catch (cause) {
       if (cause instanceof TabswarmError) throw cause;
       if (limit.signal.reason instanceof TabswarmError) throw limit.signal.reason;
-      const reason = cause instanceof Error ? cause.message : String(cause);
-      throw new TabswarmError('manifest-unavailable', `no manifest at ${url.pathname}: ${reason}`, { cause });
+      throw new TabswarmError('manifest-unavailable', `no manifest at ${url.pathname}: ${(cause as Error).message}`, { cause });
     } finally {
       limit.clear();
       this.#limits.delete(limit);
     }
-    if (bytes.length > MAX_MANIFEST_BYTES) throw new TabswarmError('manifest', 'the manifest is too long');
-    return bytes;
   }
 }

@@ -126,6 +126,63 @@ describe('a newer manifest', () => {
   });
 });
 
+describe('a manifest that a playlist brings along', () => {
+  const BASE64 = btoa('\0newer\xff');
+  const BYTES = [0, ...new TextEncoder().encode('newer'), 255];
+  const LIVE = `#EXTM3U\n#EXTINF:2,\n1.m4s\n`;
+
+  /** An open stream, and what its engine is given along. */
+  async function opened(options: TabswarmOptions) {
+    vi.stubGlobal('fetch', async () => new Response('first'));
+    const given: number[][] = [];
+    const engine = {
+      open: () => 0,
+      closeStream: () => undefined,
+      addManifest: (_place: number, manifest: Uint8Array | undefined, along?: boolean) => {
+        if (along) given.push([...(manifest ?? [])]);
+        if (manifest?.length === 1) throw new Error('manifest');
+      },
+    };
+    const streams = new Streams(Promise.resolve(engine as unknown as Engine), resolveOptions(options));
+    await streams.open(PLAYLIST).ready;
+    const take = (m3u8: string, url = 'https://cdn.example/film/high.m3u8', playlist = PLAYLIST.href) =>
+      streams.takeAlong(playlist, { url, m3u8 });
+    return { given, take };
+  }
+
+  test('is given to the engine, whatever its line ends with', async () => {
+    const { given, take } = await opened({ publisherKey: KEY });
+    take(`${LIVE}#EXT-X-TABSWARM:AAAA\n#EXT-X-TABSWARM:${BASE64}\n`);
+    take(`${LIVE}#EXT-X-TABSWARM:${BASE64}\r\n`);
+    take(`${LIVE}#EXT-X-TABSWARM:${BASE64}`);
+    expect(given).toEqual([BYTES, BYTES, BYTES]);
+  });
+
+  test('is none where it is not the last line, no base64, or nothing that verifies', async () => {
+    const { given, take } = await opened({ publisherKey: KEY });
+    take(LIVE);
+    take(`${LIVE}# see #EXT-X-TABSWARM:${BASE64}\n`);
+    take(`${LIVE}#EXT-X-TABSWARM:${BASE64}\n#EXTINF:2,\n2.m4s\n`);
+    take(`${LIVE}#EXT-X-TABSWARM:!${BASE64}\n`);
+    take(`${LIVE}#EXT-X-TABSWARM:${BASE64}\n`, undefined, 'https://cdn.example/other.m3u8');
+    expect(given).toEqual([]);
+    take(`${LIVE}#EXT-X-TABSWARM:AA==\n`);
+    expect(given).toEqual([[0]]);
+  });
+
+  test('without a pinned key counts where an unsigned file would, and never beside attestations', async () => {
+    const text = `${LIVE}#EXT-X-TABSWARM:${BASE64}\n`;
+    const origin = await opened({ roots: 'origin' });
+    origin.take(text, 'http://cdn.example/film/high.m3u8');
+    expect(origin.given).toEqual([]);
+    origin.take(text);
+    expect(origin.given).toEqual([BYTES]);
+    const attested = await opened({});
+    attested.take(text);
+    expect(attested.given).toEqual([]);
+  });
+});
+
 test('a stream is left when the last who opened it closes it', async () => {
   const streams = streamsWith({});
   await streams.open(PLAYLIST).ready;

@@ -42,6 +42,11 @@ fn give(lab: &mut Lab, tab: usize, manifest: Manifest) {
     lab.settle();
 }
 
+fn give_along(lab: &mut Lab, tab: usize, manifest: Manifest) {
+    lab.call(tab, &[], |node, now| node.take_along_manifest(stream(signed()).id, manifest, now));
+    lab.settle();
+}
+
 fn fail(lab: &mut Lab, tab: usize) {
     lab.call(tab, &[], |node, now| node.manifest_failed(stream(signed()).id, now));
     lab.settle();
@@ -249,13 +254,75 @@ fn an_older_manifest_is_refused_and_told_once() {
 }
 
 #[test]
+fn a_manifest_that_came_along_with_a_playlist_need_not_be_asked_for() {
+    let mut lab = lab(2);
+    for (tab, made) in [(0, 2), (1, 3)] {
+        lab.advance(PERIOD);
+        give_along(&mut lab, tab, live(made, &[(0, 0), (1, 1)]));
+        lab.fetch(tab, 1, FAR);
+        assert_eq!(asks(&mut lab, tab), 0);
+        if tab == 0 {
+            lab.answer_sidecars(0, 1);
+            lab.advance(Duration::from_secs(1));
+            serve(&mut lab, 0, 1);
+        }
+        lab.advance(Duration::from_secs(1));
+        assert_eq!(lab.tabs[tab].delivered[0].2, Delivery::Verified);
+    }
+    assert_eq!(lab.tabs[1].node.stats().peer_bytes, LEN);
+    // The same again says that there is no newer one.
+    lab.advance(PERIOD);
+    give_along(&mut lab, 0, live(2, &[(0, 0), (1, 1)]));
+    lab.fetch(0, 0, FAR);
+    assert_eq!(asks(&mut lab, 0), 0);
+    lab.advance(PERIOD);
+    lab.fetch(0, 2, FAR);
+    assert_eq!(asks(&mut lab, 0), 1, "a playlist without one");
+}
+
+#[test]
+fn an_older_manifest_that_came_along_changes_nothing_and_is_no_rollback() {
+    let mut lab = lab(1);
+    lab.advance(PERIOD);
+    give(&mut lab, 0, live(9, &[(0, 0), (1, 1)]));
+    lab.advance(PERIOD);
+    give_along(&mut lab, 0, live(8, &[(0, 3)]));
+    lab.fetch(0, 1, FAR);
+    assert_eq!((asks(&mut lab, 0), rollbacks(&lab, 0)), (1, 0), "it does not vouch for what there is");
+    give(&mut lab, 0, live(9, &[(0, 0), (1, 1)]));
+    lab.answer_sidecars(0, 1);
+    lab.advance(Duration::from_secs(1));
+    serve(&mut lab, 0, 1);
+    assert_eq!(lab.tabs[0].delivered[0].2, Delivery::Verified);
+}
+
+#[test]
+fn an_answer_that_a_playlist_has_overtaken_is_no_rollback() {
+    let mut lab = lab(1);
+    lab.advance(PERIOD);
+    lab.fetch(0, 1, FAR);
+    assert_eq!(asks(&mut lab, 0), 1);
+    lab.advance(MOMENT);
+    give_along(&mut lab, 0, live(3, &[(0, 0), (1, 1)]));
+    lab.advance(MOMENT);
+    give(&mut lab, 0, live(2, &[(0, 0)]));
+    assert_eq!(rollbacks(&lab, 0), 0);
+    lab.answer_sidecars(0, 1);
+    lab.advance(Duration::from_secs(1));
+    serve(&mut lab, 0, 1);
+    assert_eq!(lab.tabs[0].delivered[0].2, Delivery::Verified);
+}
+
+#[test]
 fn a_manifest_of_the_publishers_other_stream_is_none() {
     let mut lab = lab(1);
     lab.advance(PERIOD);
     lab.fetch(0, 1, FAR);
     let other = live(9, &[(1, 1)]);
     let other = Manifest::new("/other", other.created(), other.tracks().to_vec(), other.segments().to_vec());
-    give(&mut lab, 0, other.unwrap().live(PERIOD));
+    let other = other.unwrap().live(PERIOD);
+    give_along(&mut lab, 0, other.clone());
+    give(&mut lab, 0, other);
     lab.advance(MOMENT);
     serve(&mut lab, 0, 1);
     assert_eq!(lab.tabs[0].delivered[0].2, Delivery::OriginWhole);

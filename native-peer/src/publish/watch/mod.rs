@@ -1,11 +1,13 @@
 //! Following a live stream: the manifest and its sidecars keep in step with what a packager writes.
 //!
 //! With a directory of its own to write to, everything that viewers load goes through here, and in this order: segments,
-//! sidecars, manifest, playlists. A viewer who reads of a segment in a playlist then finds it in the manifest. Without one the
-//! packager's playlists are served as they are written, and the manifest follows as soon as it can.
+//! sidecars, manifest, playlists. A viewer who reads of a segment in a playlist then finds it in the manifest, which comes along in
+//! the playlist if it is short. Without one the packager's playlists are served as they are written, and the manifest follows as
+//! soon as it can.
 //!
 //! A playlist or segment counts when two looks in succession find it the same: some packagers write them in place.
 
+mod along;
 mod files;
 mod follow;
 mod ledger;
@@ -24,6 +26,7 @@ use tabswarm_core::{
 };
 
 use self::{
+    along::bring_along,
     files::Files,
     follow::Followed,
     ledger::{Known, Ledger},
@@ -214,9 +217,11 @@ impl<'a> Watch<'a> {
             let root = stage.files.root();
             let sidecars = sidecars.into_iter().map(|(file, lists)| (root.join(file), lists));
             sidecars.filter(|(file, _)| !file.exists()).for_each(|(file, lists)| output.push(file, lists));
-            output.push(stage.manifest.clone(), bytes);
+            output.push(stage.manifest.clone(), bytes.clone());
         }
-        let texts = if stage.files.copies() { self.push_playlists(stage, &mut output) } else { Vec::new() };
+        let along = Some(bytes.as_slice()).filter(|_| !manifest.segments().is_empty() && !pass.ended);
+        let texts =
+            if stage.files.copies() { self.push_playlists(stage, along, &mut output) } else { Vec::new() };
         pass.written = new || !texts.is_empty();
         output.commit()?;
         for (place, text) in texts {
@@ -258,12 +263,17 @@ impl<'a> Watch<'a> {
         Ok((if ended { manifest } else { manifest.live(self.period()) }, sidecars))
     }
 
-    /// Adds the playlists whose segments are there, and the master playlist when all that it names are.
-    fn push_playlists(&self, stage: &Stage, output: &mut Output) -> Vec<(Option<usize>, Vec<u8>)> {
+    /// Adds the playlists whose segments are there, with the manifest, and the master playlist when all that it names are.
+    fn push_playlists(
+        &self,
+        stage: &Stage,
+        manifest: Option<&[u8]>,
+        output: &mut Output,
+    ) -> Vec<(Option<usize>, Vec<u8>)> {
         let mut texts = Vec::new();
         for (place, track) in self.tracks.iter().enumerate() {
             if track.named && !track.taken.is_empty() && track.taken != track.published {
-                output.push(stage.files.root().join(&track.file), track.taken.clone());
+                output.push(stage.files.root().join(&track.file), bring_along(&track.taken, manifest));
                 texts.push((Some(place), track.taken.clone()));
             }
         }
