@@ -41,11 +41,11 @@ pub(crate) fn check(layout: &Layout) -> Result<()> {
             println!("{name}: past its alarm of {alarm} bytes (docs/decisions/0016)");
         }
         if bytes > budget.gzip_bytes {
-            over.push(name);
+            over.push(format!("{name}, by {} bytes", bytes - budget.gzip_bytes));
         }
     }
     if !over.is_empty() {
-        bail!("over budget: {}", over.join(", "));
+        bail!("over budget: {}", over.join("; "));
     }
     Ok(())
 }
