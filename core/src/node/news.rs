@@ -37,19 +37,33 @@ impl Node {
             self.announce(stream, entries);
             return;
         }
-        let links: Vec<LinkId> = self.ready_links().collect();
         for entry in entries {
+            let untold: Vec<LinkId> =
+                self.ready_links().filter(|link| self.lacks(*link, &entry.content)).collect();
+            if untold.is_empty() {
+                self.announcements.news.remove(&entry.content);
+                continue;
+            }
             let fresh = News { since: now, untold: Vec::new() };
-            self.announcements.news.entry(entry.content).or_insert(fresh).untold.clone_from(&links);
+            self.announcements.news.entry(entry.content).or_insert(fresh).untold = untold;
         }
+    }
+
+    /// Whether a neighbour does not hold the whole segment itself.
+    fn lacks(&self, link: LinkId, content: &ContentId) -> bool {
+        let claim = self.links.get(&link).and_then(|state| state.claims.on(content));
+        claim.is_none_or(|claim| !claim.holds_all())
+    }
+
+    /// Whether somebody has not heard everything.
+    pub(super) fn has_news(&self) -> bool {
+        !self.announcements.news.is_empty()
     }
 
     /// Since when there is news for a neighbour that does not hold the whole segment itself.
     pub(super) fn news_since(&self, link: LinkId) -> Option<Timestamp> {
-        let claims = &self.links.get(&link)?.claims;
-        let lacks = |content: &ContentId| claims.on(content).is_none_or(|claim| !claim.holds_all());
         let news = self.announcements.news.iter();
-        let news = news.filter(|(content, news)| news.untold.contains(&link) && lacks(content));
+        let news = news.filter(|(content, news)| news.untold.contains(&link) && self.lacks(link, content));
         news.map(|(_, news)| news.since).min()
     }
 
@@ -62,6 +76,7 @@ impl Node {
                 contents.push(*content);
             }
         }
+        self.announcements.news.retain(|_, news| !news.untold.is_empty());
         for content in contents {
             let Some((stream, entries)) = self.held_entries(&content) else { continue };
             self.announce_to(link, stream, &entries);

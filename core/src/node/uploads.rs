@@ -302,8 +302,10 @@ impl Node {
         let until = until.chain(allowed.filter(|at| now < *at)).min().filter(|_| self.queued_groups() > 0);
         let round = self.uploads.rounds().filter(|_| !self.links.is_empty());
         let round = round.map(Rounds::due).filter(|at| now < *at);
-        let turns = self.links.values().filter_map(|state| state.giving.turn.ends(now));
-        turns.chain(until).chain(round).min()
+        // Who was called makes way for others, if there are any.
+        let turns = self.links.values().filter_map(|state| state.giving.turn.ends(now)).min();
+        let turn = turns.filter(|_| self.has_news() || self.waiting(now).next().is_some());
+        turn.into_iter().chain(until).chain(round).min()
     }
 
     /// Hands groups to the bulk channels that have room, in turn.
