@@ -286,6 +286,7 @@ fn violation_code(violation: Violation) -> &'static str {
         Violation::BadGroup => "bad-group",
         Violation::BadHello => "bad-hello",
         Violation::Malformed => "malformed",
+        Violation::NeverGives => "never-gives",
         Violation::TooManyMessages => "too-many-messages",
         Violation::Transport => "transport",
         Violation::Unsolicited => "unsolicited",

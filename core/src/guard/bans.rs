@@ -22,6 +22,9 @@ pub enum Violation {
     /// A message does not parse or is over its limit.
     #[error("sent a malformed message")]
     Malformed,
+    /// What it says it holds does not come, however often it is asked.
+    #[error("never sends what it says it holds")]
+    NeverGives,
     /// More messages than the limit.
     #[error("sent too many messages")]
     TooManyMessages,

@@ -335,6 +335,9 @@ impl Node {
             self.unask(link, &late.content, &late.groups);
             self.note_owed(&late);
         }
+        if self.links.get(&link).is_some_and(|state| state.asking.never_gives()) {
+            return self.violation(link, Violation::NeverGives, now);
+        }
         let overdue = self.links.get_mut(&link).map(|state| state.asking.take_overdue(rtt, now));
         self.hedge(link, &overdue.unwrap_or_default(), now);
     }
@@ -346,6 +349,15 @@ impl Node {
         self.bans.insert(peer);
         self.event(Event::PeerBanned { peer, violation });
         self.close_link(link, Some(ByeReason::Misbehaviour));
+    }
+
+    /// The other side leaves. Who bans this peer takes no call of it any more: none is made.
+    pub(super) fn handle_bye(&mut self, link: LinkId, reason: ByeReason) {
+        let peer = self.links.get(&link).map(|state| state.peer);
+        if let Some(peer) = peer.filter(|_| reason == ByeReason::Misbehaviour) {
+            self.bans.insert(peer);
+        }
+        self.close_link(link, None);
     }
 
     pub(super) fn close_link(&mut self, link: LinkId, reason: Option<ByeReason>) {

@@ -54,14 +54,14 @@ impl Node {
         if !state.is_ready() {
             match message {
                 LinkMessage::Hello(hello) => self.handle_hello(link, &hello, now),
-                LinkMessage::Bye(_) => self.close_link(link, None),
+                LinkMessage::Bye(reason) => self.handle_bye(link, reason),
                 _ => self.violation(link, Violation::BadHello, now),
             }
             return;
         }
         match message {
             LinkMessage::Hello(_) => {}
-            LinkMessage::Bye(_) => self.close_link(link, None),
+            LinkMessage::Bye(reason) => self.handle_bye(link, reason),
             LinkMessage::Ping(number) => self.say(link, &LinkMessage::Pong(number)),
             LinkMessage::Pong(number) => self.handle_pong(link, number, now),
             LinkMessage::Have(have) => self.handle_have(link, &have, now),

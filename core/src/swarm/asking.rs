@@ -33,10 +33,15 @@ const LATEST: Duration = Duration::from_millis(1600);
 const TOO_LATE: Duration = Duration::from_secs(4);
 /// Most late requests whose groups are still of use when they come after all.
 const MAX_LATE: usize = 16;
-/// How long a peer that let a group come late is asked for what nobody else holds only; twice as long each time, …
+/// How long a peer that let a group come late is asked for what nobody else holds only, if it has not given anything yet: soon it is
+/// known whether it ever will.
+const FIRST_SNUB: Duration = Duration::from_secs(3);
+/// How long one that has; twice as long each time, …
 const SNUB: Duration = Duration::from_secs(10);
 /// …up to this.
 const LONGEST_SNUB: Duration = Duration::from_secs(300);
+/// A peer that let something come late in so many of these spells, and never brought anything in time, is no holder, whatever it says.
+const CHANCES: u32 = 2;
 
 /// A group that came and was asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -80,6 +85,10 @@ pub(crate) struct Asking {
     way: Capacity,
     /// Something it was asked for is late, and nothing came since.
     silent: bool,
+    /// Something came that was asked for, while it was of use.
+    gave: bool,
+    /// Spells in which it is asked last.
+    snubs: u32,
     snub: Duration,
     snubbed_until: Timestamp,
     /// Until when the peer has no time for requests, unless it calls.
@@ -102,6 +111,8 @@ impl Asking {
             rate: Rate::new(now),
             way: Capacity::default(),
             silent: false,
+            gave: false,
+            snubs: 0,
             snub: SNUB,
             snubbed_until: now,
             choked: None,
@@ -159,6 +170,11 @@ impl Asking {
         self.silent && self.is_snubbed(now)
     }
 
+    /// Whether it was asked again and again for what it says it holds and never gave any of it.
+    pub(crate) fn never_gives(&self) -> bool {
+        !self.gave && self.snubs >= CHANCES
+    }
+
     /// Notes a request and numbers it.
     pub(crate) fn ask(&mut self, content: ContentId, range: GroupRange, now: Timestamp) -> RequestId {
         if self.outstanding == 0 {
@@ -198,6 +214,7 @@ impl Asking {
         {
             asked.at = now;
             asked.overdue = false;
+            self.gave = true;
             let (content, standing) = (asked.content, asked.standing);
             if asked.groups.is_empty() {
                 self.asked.remove(&request);
@@ -220,6 +237,7 @@ impl Asking {
         {
             let content = asked.content;
             if now <= asked.at + TOO_LATE {
+                self.gave = true;
                 self.heard = self.heard.min(asked.at);
                 self.note_pause(now);
             }
@@ -346,7 +364,8 @@ impl Asking {
             let Some(asked) = self.forget(request) else { continue };
             self.silent = true;
             if !self.is_snubbed(now) {
-                self.snubbed_until = now + self.snub;
+                self.snubs += 1;
+                self.snubbed_until = now + if self.gave { self.snub } else { FIRST_SNUB };
                 self.snub = (self.snub * 2).min(LONGEST_SNUB);
             }
             let since = asked.quiet_since(self.heard);
@@ -503,8 +522,31 @@ mod tests {
     }
 
     #[test]
+    fn who_was_given_two_chances_and_never_brought_anything_in_time_never_gives() {
+        let brings = |asking: &mut Asking, brought_after: Duration| {
+            let mut now = NOW;
+            for chance in 1..=CHANCES {
+                assert!(!asking.never_gives(), "{chance}");
+                let request = asking.ask(content(), range(0, 2), now);
+                // What else was asked for meanwhile is late in the same spell.
+                for _ in 0..3 {
+                    asking.ask(content(), range(2, 4), now);
+                    assert!(!asking.take_late(None, now + LATEST).is_empty());
+                }
+                asking.answered(request, GroupIndex::new(0), 16384, now + brought_after);
+                now = now + LONGEST_SNUB;
+            }
+            asking.never_gives()
+        };
+        assert!(brings(&mut Asking::new(NOW), TOO_LATE + Duration::from_millis(1)));
+        assert!(!brings(&mut Asking::new(NOW), TOO_LATE));
+    }
+
+    #[test]
     fn who_brings_a_group_much_too_late_stays_silent() {
         let mut asking = Asking::new(NOW);
+        let first = asking.ask(content(), range(2, 3), NOW);
+        asking.answered(first, GroupIndex::new(2), 16384, NOW);
         let request = asking.ask(content(), range(0, 2), NOW);
         asking.take_late(None, Timestamp::from_millis(1000));
         let later = NOW + TOO_LATE + Duration::from_millis(1);

@@ -50,7 +50,7 @@ export interface PeerDetail {
 /** Why a peer is gone. */
 export interface PeerReasonDetail extends PeerDetail {
   /**
-   * `closed-here`, `closed` or `misbehaviour` in `peer-close`; `bad-group`, `bad-hello`, `malformed`, `too-many-messages`,
+   * `closed-here`, `closed` or `misbehaviour` in `peer-close`; `bad-group`, `bad-hello`, `malformed`, `never-gives`, `too-many-messages`,
    * `transport` or `unsolicited` in `peer-banned`.
    */
   readonly reason: string;

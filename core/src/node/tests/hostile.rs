@@ -9,7 +9,7 @@ use crate::{
     units::{GroupIndex, GroupRange},
     wire::{
         ByeReason, Data, Held, LinkMessage, ListPart, MAX_DATA_LEN, MAX_MESSAGE_LEN, RejectReason, Request,
-        data_header,
+        ServiceMessage, data_header,
     },
 };
 
@@ -126,6 +126,52 @@ fn only_who_was_asked_for_a_list_can_say_that_there_is_none() {
     assert!(lab.tabs[0].sidecars.is_empty());
     lab.say(1, 0, &none);
     assert_eq!(lab.tabs[0].sidecars.len(), 1);
+}
+
+/// Tab 0 says that it holds segments, and the other one asks for one after the other with time in between; what the first one
+/// brings of those that `gives` chooses.
+fn asked_for_three(gives: fn(u32) -> bool) -> Lab {
+    let mut lab = Lab::connected(2);
+    (0..3).for_each(|number| lab.hold(0, number));
+    for number in 0..3 {
+        if gives(number) {
+            lab.withholding.clear();
+        } else {
+            lab.withholding.insert(0);
+        }
+        lab.fetch(1, number, Duration::from_secs(20));
+        lab.advance(Duration::from_millis(401));
+        lab.answer_sidecars(1, number);
+        (0..40).for_each(|_| lab.advance(Duration::from_millis(500)));
+    }
+    lab
+}
+
+#[test]
+fn who_never_sends_what_it_says_it_holds_is_banned_when_it_was_asked_again() {
+    let lab = asked_for_three(|_| false);
+    assert_eq!(lab.bans(1), [(lab.peer_id(0), Violation::NeverGives)]);
+    assert_eq!(lab.bans(0), []);
+    assert_eq!(lab.tabs[1].node.links().count(), 0);
+}
+
+#[test]
+fn neither_side_of_a_ban_calls_the_other_again() {
+    let mut lab = asked_for_three(|_| false);
+    for (tab, other) in [(0, 1), (1, 0)] {
+        let peers = BoundedVec::first_of([lab.peer_id(other)]);
+        lab.tell(tab, &ServiceMessage::Peers { stream: stream(Roots::Origin).id, population: 2, peers });
+        lab.advance(Duration::from_secs(1));
+        assert_eq!(lab.tabs[tab].node.links().count(), 0, "{tab}");
+    }
+}
+
+#[test]
+fn who_has_given_something_is_asked_last_and_not_banned() {
+    let lab = asked_for_three(|number| number == 0);
+    assert_eq!(lab.bans(1), []);
+    assert_eq!(lab.tabs[1].node.stats().peer_bytes, LEN);
+    assert_eq!(lab.tabs[1].node.ready_links().count(), 1);
 }
 
 #[test]

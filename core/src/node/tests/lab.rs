@@ -68,6 +68,8 @@ pub(super) struct Lab {
     pub(super) carries: bool,
     /// Tabs whose channels bring nothing any more.
     pub(super) silent: BTreeSet<usize>,
+    /// Tabs whose bulk channels bring nothing.
+    pub(super) withholding: BTreeSet<usize>,
     pub(super) tamper: Option<Tamper>,
     fingerprints: BTreeMap<Fingerprint, End>,
     wires: BTreeMap<End, End>,
@@ -109,6 +111,7 @@ impl Lab {
             held: Vec::new(),
             carries: true,
             silent: BTreeSet::new(),
+            withholding: BTreeSet::new(),
             tamper: None,
             fingerprints: BTreeMap::new(),
             wires: BTreeMap::new(),
@@ -426,7 +429,8 @@ impl Lab {
 
     fn carry(&mut self, tab: usize, link: LinkId, channel: Channel, payload: &[u8]) {
         let Some((other, other_link)) = self.wires.get(&(tab, link)).copied() else { return };
-        if !self.silent.contains(&tab) {
+        let withheld = channel == Channel::Bulk && self.withholding.contains(&tab);
+        if !withheld && !self.silent.contains(&tab) {
             self.call(other, payload, |node, now| {
                 node.handle_link_message(other_link, channel, payload, now);
             });
