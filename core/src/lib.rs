@@ -2,7 +2,7 @@
 //!
 //! [`node::Node`] is the whole peer. It owns no socket, clock, randomness or segment bytes: a driver feeds it what
 //! happened and carries out what it asks for. The layers below it import downwards only:
-//! `node -> {guard, store, swarm} -> {content, identity, wire} -> {bounded, id, time, units}`.
+//! `node -> {guard, kad, store, swarm} -> {content, identity, wire} -> {bounded, id, time, units}`.
 
 pub mod bounded;
 mod bytes;
@@ -10,6 +10,7 @@ pub mod content;
 pub mod guard;
 pub mod id;
 pub mod identity;
+pub mod kad;
 pub mod node;
 pub mod store;
 mod swarm;
