@@ -22,7 +22,7 @@ pub enum Violation {
     /// A message does not parse or is over its limit.
     #[error("sent a malformed message")]
     Malformed,
-    /// What it says it holds does not come, however often it is asked.
+    /// What it says it holds does not come, and nothing else ever did.
     #[error("never sends what it says it holds")]
     NeverGives,
     /// More messages than the limit.
@@ -52,6 +52,11 @@ impl Bans {
         if self.peers.len() > MAX_BANS {
             self.peers.pop_front();
         }
+    }
+
+    /// How many are banned.
+    pub fn count(&self) -> usize {
+        self.peers.len()
     }
 
     /// Whether a peer is banned.

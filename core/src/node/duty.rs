@@ -311,7 +311,7 @@ impl Node {
         // A new neighbour says what it holds right after its hello. Both ends wait for that, and then not equally long.
         let hearing = self.last_ready.map_or(fetch.listed, |at| fetch.listed.max(at + HEAR_PATIENCE));
         let (silent, claims): (Vec<_>, Vec<_>) =
-            self.claims_on(content).partition(|(link, _)| self.links[link].asking.is_silent(now));
+            self.claims_on(content).partition(|(link, _)| self.links[link].asking.snub.is_silent(now));
         let claims_of = |of: Vec<(LinkId, &'a Claim)>| of.into_iter().map(|(_, claim)| claim).collect();
         Outlook {
             asked: &fetch.asked,

@@ -270,7 +270,7 @@ impl Node {
             .map(|(link, claim)| {
                 let state = &self.links[&link];
                 let (room, delay) = (state.asking.room(now), state.asking.delay(state.rtt, now));
-                let snubbed = state.asking.is_snubbed(now);
+                let snubbed = state.asking.snub.is_snubbed(now);
                 let holds = move |group| claim.holds(group) && asked.may_ask(group, link, snubbed);
                 Holder { link, room, delay, snubbed, holds }
             })
@@ -282,7 +282,7 @@ impl Node {
         for (link, range) in assigned {
             let Some(state) = self.links.get_mut(&link) else { continue };
             let id = state.asking.ask(content, range, now);
-            let snubbed = state.asking.is_snubbed(now);
+            let snubbed = state.asking.snub.is_snubbed(now);
             for group in range.iter() {
                 fetch.asked.ask(group, link, snubbed);
             }

@@ -55,6 +55,8 @@ impl Node {
     /// Viewers of a stream, as far as is known.
     pub(super) fn swarm_size(&self, stream: &StreamId) -> u32 {
         let told = self.streams.get(stream).and_then(|state| state.population).unwrap_or(1);
+        // Nobody waits for those. Some of them may be gone, and who is banned must not make a swarm look small.
+        let told = told - (self.bans.count() as u32).min(told / 2);
         let known = self.ready_links().count().max(self.newcomers(stream).len());
         told.max(known as u32 + 1)
     }

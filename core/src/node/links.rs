@@ -296,6 +296,7 @@ impl Node {
     /// Timers did not run for a while: silence meanwhile proves nothing, ping first.
     pub(super) fn forgive_silence(&mut self, now: Timestamp) {
         for state in self.links.iter_mut().map(|(_, value)| value) {
+            state.asking.snub.forgive();
             if let State::Ready { heard, ping } = &mut state.state {
                 *ping = None;
                 *heard =
@@ -335,7 +336,7 @@ impl Node {
             self.unask(link, &late.content, &late.groups);
             self.note_owed(&late);
         }
-        if self.links.get(&link).is_some_and(|state| state.asking.never_gives()) {
+        if self.links.get(&link).is_some_and(|state| state.asking.snub.never_gives(now)) {
             return self.violation(link, Violation::NeverGives, now);
         }
         let overdue = self.links.get_mut(&link).map(|state| state.asking.take_overdue(rtt, now));

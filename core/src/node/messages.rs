@@ -184,7 +184,7 @@ impl Node {
     /// Whether a link may be asked for more.
     fn is_free(&self, link: LinkId, now: Timestamp) -> bool {
         let asking = self.links.get(&link).map(|state| &state.asking);
-        asking.is_some_and(|asking| asking.room(now) > 0 && !asking.is_silent(now))
+        asking.is_some_and(|asking| asking.room(now) > 0 && !asking.snub.is_silent(now))
     }
 
     /// Takes the groups of a message one by one: what is wrong with one is its sender's fault, and the ones before it stay.

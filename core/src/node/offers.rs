@@ -109,7 +109,7 @@ impl Node {
         for (link, range) in taken {
             let Some(state) = self.links.get_mut(&link) else { continue };
             let id = state.asking.ask_offered(content, range, now);
-            let snubbed = state.asking.is_snubbed(now);
+            let snubbed = state.asking.snub.is_snubbed(now);
             for group in range.iter() {
                 fetch.asked.ask(group, link, snubbed);
             }
@@ -126,7 +126,7 @@ impl Node {
         }
         let offering = self.claims_on(content).filter(|(_, claim)| claim.offers(missing.iter().copied()));
         let offering = offering.map(|(link, _)| (link, &self.links[&link]));
-        let offering = offering.filter(|(_, state)| !state.asking.is_snubbed(now));
+        let offering = offering.filter(|(_, state)| !state.asking.snub.is_snubbed(now));
         offering.map(|(link, state)| (state.rtt, link)).min().map(|(_, link)| link)
     }
 

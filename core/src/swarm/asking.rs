@@ -7,7 +7,13 @@ use std::{collections::VecDeque, time::Duration};
 
 use litemap::LiteMap;
 
-use super::{capacity::Capacity, choke, outstanding::Asked, rate::Rate};
+use super::{
+    capacity::Capacity,
+    choke,
+    outstanding::Asked,
+    rate::Rate,
+    snub::{SNUB, Snub},
+};
 use crate::{
     content::GROUP_LEN,
     id::{ContentId, RequestId},
@@ -33,16 +39,6 @@ const LATEST: Duration = Duration::from_millis(1600);
 const TOO_LATE: Duration = Duration::from_secs(4);
 /// Most late requests whose groups are still of use when they come after all.
 const MAX_LATE: usize = 16;
-/// How long a peer that let a group come late is asked for what nobody else holds only, if it has not given anything yet: soon it is
-/// known whether it ever will.
-const FIRST_SNUB: Duration = Duration::from_secs(3);
-/// How long one that has; twice as long each time, …
-const SNUB: Duration = Duration::from_secs(10);
-/// …up to this.
-const LONGEST_SNUB: Duration = Duration::from_secs(300);
-/// A peer that let something come late in so many of these spells, and never brought anything in time, is no holder, whatever it says.
-const CHANCES: u32 = 2;
-
 /// A group that came and was asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Answer {
@@ -83,14 +79,8 @@ pub(crate) struct Asking {
     rate: Rate,
     /// What the way from the peer carries while something was asked for.
     way: Capacity,
-    /// Something it was asked for is late, and nothing came since.
-    silent: bool,
-    /// Something came that was asked for, while it was of use.
-    gave: bool,
-    /// Spells in which it is asked last.
-    snubs: u32,
-    snub: Duration,
-    snubbed_until: Timestamp,
+    /// Whether it keeps its word.
+    pub(crate) snub: Snub,
     /// Until when the peer has no time for requests, unless it calls.
     choked: Option<Timestamp>,
     /// When it had none last.
@@ -110,11 +100,7 @@ impl Asking {
             outstanding: 0,
             rate: Rate::new(now),
             way: Capacity::default(),
-            silent: false,
-            gave: false,
-            snubs: 0,
-            snub: SNUB,
-            snubbed_until: now,
+            snub: Snub::new(now),
             choked: None,
             refused: None,
         }
@@ -153,26 +139,11 @@ impl Asking {
     pub(crate) fn delay(&self, rtt: Option<Duration>, now: Timestamp) -> u64 {
         let rate = self.rate.at(now).value().max(50_000);
         let queued = (self.outstanding as u64 + 1) * GROUP_LEN as u64 * 1_000_000 / rate;
-        let snub = if self.is_snubbed(now) { SNUB.as_micros() as u64 } else { 0 };
+        let snub = if self.snub.is_snubbed(now) { SNUB.as_micros() as u64 } else { 0 };
         rtt.unwrap_or(Duration::from_millis(50)).as_micros() as u64
             + queued
             + snub
             + self.pause.as_micros() as u64
-    }
-
-    /// Whether it let a group come late lately.
-    pub(crate) fn is_snubbed(&self, now: Timestamp) -> bool {
-        now < self.snubbed_until
-    }
-
-    /// Whether it let something come late lately and has brought nothing since: nobody waits for it.
-    pub(crate) fn is_silent(&self, now: Timestamp) -> bool {
-        self.silent && self.is_snubbed(now)
-    }
-
-    /// Whether it was asked again and again for what it says it holds and never gave any of it.
-    pub(crate) fn never_gives(&self) -> bool {
-        !self.gave && self.snubs >= CHANCES
     }
 
     /// Notes a request and numbers it.
@@ -214,7 +185,6 @@ impl Asking {
         {
             asked.at = now;
             asked.overdue = false;
-            self.gave = true;
             let (content, standing) = (asked.content, asked.standing);
             if asked.groups.is_empty() {
                 self.asked.remove(&request);
@@ -227,8 +197,7 @@ impl Asking {
                 self.way.drained(len, self.outstanding > 0, now);
                 self.note_pause(now);
             }
-            self.snubbed_until = self.snubbed_until.min(now);
-            self.snub = SNUB;
+            self.snub.note_in_time(now);
             return Answer::Wanted(content);
         }
         let late = self.late.iter_mut().find(|(id, _)| *id == request);
@@ -236,8 +205,8 @@ impl Asking {
             && asked.take(group)
         {
             let content = asked.content;
+            self.snub.note_after_all();
             if now <= asked.at + TOO_LATE {
-                self.gave = true;
                 self.heard = self.heard.min(asked.at);
                 self.note_pause(now);
             }
@@ -253,7 +222,7 @@ impl Asking {
     fn note_pause(&mut self, now: Timestamp) {
         self.pause = now.saturating_since(self.heard).max(self.pause * 7 / 8);
         self.heard = now;
-        self.silent = false;
+        self.snub.note_heard();
     }
 
     fn late_after(&self, rtt: Option<Duration>) -> Duration {
@@ -362,12 +331,7 @@ impl Asking {
         let mut late = Vec::new();
         for request in requests {
             let Some(asked) = self.forget(request) else { continue };
-            self.silent = true;
-            if !self.is_snubbed(now) {
-                self.snubs += 1;
-                self.snubbed_until = now + if self.gave { self.snub } else { FIRST_SNUB };
-                self.snub = (self.snub * 2).min(LONGEST_SNUB);
-            }
+            self.snub.note_late(asked.standing, now);
             let since = asked.quiet_since(self.heard);
             late.push(Late { request, content: asked.content, groups: asked.groups, since });
         }
@@ -393,17 +357,18 @@ impl Asking {
         self.asked.values().filter_map(|asked| asked.overdue_at(self.heard, limit)).min()
     }
 
-    /// When the next request becomes late.
+    /// When the next request becomes late, or it is known of one that is late whether the peer ever gives.
     pub(crate) fn next_late(&self, rtt: Option<Duration>) -> Option<Timestamp> {
         let limit = self.late_after(rtt);
-        self.asked.values().map(|asked| asked.late_at(self.heard, limit)).min()
+        let late = self.asked.values().map(|asked| asked.late_at(self.heard, limit));
+        late.chain(self.snub.verdict_at()).min()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::swarm::outstanding::STANDING;
+    use crate::swarm::{outstanding::STANDING, snub::FIRST_SNUB};
 
     const NOW: Timestamp = Timestamp::from_millis(0);
 
@@ -488,7 +453,7 @@ mod tests {
         assert_eq!(asking.next_late(None), Some(later));
         assert_eq!(asking.take_late(None, later).len(), 1);
         assert!(asking.delay(None, later) > fresh);
-        assert_eq!(asking.next_late(None), None);
+        assert_eq!(asking.next_late(None), Some(later + FIRST_SNUB), "whether it gives anything after all");
     }
 
     #[test]
@@ -500,7 +465,7 @@ mod tests {
         assert_eq!(asking.take_overdue(None, at(399)), []);
         assert_eq!(asking.take_overdue(None, at(400)).len(), 1);
         assert_eq!((asking.take_overdue(None, at(900)), asking.next_overdue(None)), (vec![], None));
-        assert!(!asking.is_snubbed(at(900)), "it keeps what it was asked for");
+        assert!(!asking.snub.is_snubbed(at(900)), "it keeps what it was asked for");
         asking.answered(request, GroupIndex::new(0), 16384, at(900));
         // Twice its longest pause lately.
         assert_eq!(asking.next_overdue(None), Some(at(2700)));
@@ -512,34 +477,27 @@ mod tests {
         let later = Timestamp::from_millis(1000);
         let mut asking = Asking::new(NOW);
         let request = asking.ask(content(), range(0, 2), NOW);
-        assert!(!asking.is_silent(later));
+        assert!(!asking.snub.is_silent(later));
         asking.take_late(None, later);
-        assert!(asking.is_silent(later) && !asking.is_silent(later + SNUB));
+        assert!(asking.snub.is_silent(later) && !asking.snub.is_silent(later + SNUB));
         asking.ask(content(), range(2, 3), later);
-        assert!(asking.is_silent(later), "to be asked is not to answer");
+        assert!(asking.snub.is_silent(later), "to be asked is not to answer");
         asking.answered(request, GroupIndex::new(0), 16384, later);
-        assert!(!asking.is_silent(later) && asking.is_snubbed(later));
+        assert!(!asking.snub.is_silent(later) && asking.snub.is_snubbed(later));
     }
 
     #[test]
-    fn who_was_given_two_chances_and_never_brought_anything_in_time_never_gives() {
-        let brings = |asking: &mut Asking, brought_after: Duration| {
-            let mut now = NOW;
-            for chance in 1..=CHANCES {
-                assert!(!asking.never_gives(), "{chance}");
-                let request = asking.ask(content(), range(0, 2), now);
-                // What else was asked for meanwhile is late in the same spell.
-                for _ in 0..3 {
-                    asking.ask(content(), range(2, 4), now);
-                    assert!(!asking.take_late(None, now + LATEST).is_empty());
-                }
-                asking.answered(request, GroupIndex::new(0), 16384, now + brought_after);
-                now = now + LONGEST_SNUB;
+    fn what_comes_late_before_the_verdict_is_a_gift() {
+        for comes in [true, false] {
+            let mut asking = Asking::new(NOW);
+            let request = asking.ask(content(), range(0, 2), NOW);
+            assert_eq!(asking.take_late(None, NOW + LATE_AFTER).len(), 1);
+            let verdict = NOW + LATE_AFTER + FIRST_SNUB;
+            if comes {
+                asking.answered(request, GroupIndex::new(0), 16384, verdict);
             }
-            asking.never_gives()
-        };
-        assert!(brings(&mut Asking::new(NOW), TOO_LATE + Duration::from_millis(1)));
-        assert!(!brings(&mut Asking::new(NOW), TOO_LATE));
+            assert_eq!(asking.snub.never_gives(verdict), !comes);
+        }
     }
 
     #[test]
@@ -551,7 +509,7 @@ mod tests {
         asking.take_late(None, Timestamp::from_millis(1000));
         let later = NOW + TOO_LATE + Duration::from_millis(1);
         assert_eq!(asking.answered(request, GroupIndex::new(0), 16384, later), Answer::Wanted(content()));
-        assert!(asking.is_silent(later));
+        assert!(asking.snub.is_silent(later));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod offers;
 mod outstanding;
 mod partners;
 mod rate;
+mod snub;
 
 pub(crate) use asking::{Answer, Asking, Late};
 pub(crate) use assign::{Holder, assign, rarest_first};

@@ -148,11 +148,28 @@ fn asked_for_three(gives: fn(u32) -> bool) -> Lab {
 }
 
 #[test]
-fn who_never_sends_what_it_says_it_holds_is_banned_when_it_was_asked_again() {
+fn who_sends_nothing_of_what_it_says_it_holds_is_banned() {
     let lab = asked_for_three(|_| false);
     assert_eq!(lab.bans(1), [(lab.peer_id(0), Violation::NeverGives)]);
     assert_eq!(lab.bans(0), []);
     assert_eq!(lab.tabs[1].node.links().count(), 0);
+}
+
+#[test]
+fn nobody_waits_for_the_banned_and_they_make_no_swarm_look_less_than_half_its_size() {
+    let mut lab = asked_for_three(|_| false);
+    let stream = stream(Roots::Origin).id;
+    let mut size = |population| {
+        lab.tell(1, &ServiceMessage::Population { stream, population });
+        lab.tabs[1].node.swarm_size(&stream)
+    };
+    assert_eq!((size(6), size(2)), (5, 1));
+    (0..10).for_each(|number| lab.tabs[1].node.bans.insert(PeerId::from_bytes([number; 32])));
+    let mut size = |population| {
+        lab.tell(1, &ServiceMessage::Population { stream, population });
+        lab.tabs[1].node.swarm_size(&stream)
+    };
+    assert_eq!((size(6), size(100)), (3, 89));
 }
 
 #[test]
