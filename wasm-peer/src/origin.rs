@@ -142,15 +142,16 @@ impl Origins {
         true
     }
 
-    /// The wanted bytes of a sidecar, from a body that is those bytes or, if the origin serves no ranges, the whole file.
+    /// The wanted bytes of a sidecar, or as many as there are, from a body that is those bytes or, if the origin serves no ranges, the
+    /// whole file.
     pub(crate) fn sidecar_part(&self, id: OriginRequestId, body: &Uint8Array) -> Option<Vec<u8>> {
         let request = self.requests.get(&id)?;
         let Purpose::Sidecar(range) = request.purpose else { return None };
         let len = u64::from(body.length());
         match request.status {
-            206 if len == range.len() => Some(body.to_vec()),
-            200 if len >= range.end() => {
-                Some(body.subarray(range.start() as u32, range.end() as u32).to_vec())
+            206 if len <= range.len() => Some(body.to_vec()),
+            200 if len > range.start() => {
+                Some(body.subarray(range.start() as u32, range.end().min(len) as u32).to_vec())
             }
             _ => None,
         }

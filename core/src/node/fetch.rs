@@ -171,6 +171,18 @@ impl Fetch {
         }
     }
 
+    /// Whether its group list comes with this request.
+    pub(super) fn waits_for_sidecar(&self, request: OriginRequestId) -> bool {
+        matches!(self.phase, Phase::Listing { ask: ListAsk::Sidecar(asked), .. } if asked == request)
+    }
+
+    /// There is no group list to be had.
+    pub(super) fn list_is_nowhere(&mut self) {
+        if let Phase::Listing { ask, .. } = &mut self.phase {
+            *ask = ListAsk::Nowhere;
+        }
+    }
+
     /// Whose URL the origin is asked with.
     pub(super) fn first_waiter(&self) -> Option<FetchId> {
         self.waiters.first().map(|(waiter, _)| *waiter)

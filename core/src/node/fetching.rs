@@ -81,12 +81,18 @@ impl Node {
 
     pub(super) fn with_fetch(&mut self, segment: SegmentId, act: impl FnOnce(&mut Self, &mut Fetch)) {
         if let Some(mut fetch) = self.fetches.remove(&segment) {
-            fetch.stirred = true;
             act(self, &mut fetch);
-            let twins = self.fetches.iter_mut().filter(|(_, twin)| twin.blob == fetch.blob);
-            twins.for_each(|(_, twin)| twin.stirred = true);
-            self.fetches.insert(segment, fetch);
+            self.put_back(fetch);
         }
+    }
+
+    /// Something happened that this fetch has to do with, and those of the same bytes.
+    #[inline(never)]
+    fn put_back(&mut self, mut fetch: Fetch) {
+        fetch.stirred = true;
+        let twins = self.fetches.iter_mut().filter(|(_, twin)| twin.blob == fetch.blob);
+        twins.for_each(|(_, twin)| twin.stirred = true);
+        self.fetches.insert(fetch.segment, fetch);
     }
 
     pub(super) fn segment_of(&self, content: &ContentId) -> Option<SegmentId> {
@@ -181,10 +187,13 @@ impl Node {
                 match stored {
                     Some(list) => self.start_trading(fetch, list, now),
                     None if self.restore(fetch, content, len, now) => {}
-                    None => {
-                        fetch.progress = now;
-                        fetch.phase = Phase::Listing { content, len, ask: ListAsk::Nobody };
-                    }
+                    None => match self.lists.take(&content) {
+                        Some(list) => self.start_trading(fetch, list, now),
+                        None => {
+                            fetch.progress = now;
+                            fetch.phase = Phase::Listing { content, len, ask: ListAsk::Nobody };
+                        }
+                    },
                 }
             }
         }

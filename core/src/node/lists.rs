@@ -1,4 +1,4 @@
-//! Group lists: from a holder first, then from the manifest's sidecar.
+//! Group lists: from a holder first, then from the manifest's sidecar, and those that are needed next along with them.
 
 use std::time::Duration;
 
@@ -6,17 +6,81 @@ use super::{
     Node,
     fetch::{Fetch, ListAsk, Phase},
     io::Output,
+    links::Link,
     origins::OriginUse,
 };
 use crate::{
-    content::{ChainingValue, GroupList},
-    id::{ContentId, LinkId, OriginRequestId},
+    content::{ChainingValue, GroupList, SegmentLen},
+    id::{ContentId, LinkId, OriginRequestId, StreamId},
+    swarm::Claim,
     time::Timestamp,
+    units::ByteRange,
     wire::{LinkMessage, ListPart},
 };
 
 /// A peer that was asked for a group list has this long.
 const LIST_PATIENCE: Duration = Duration::from_millis(400);
+/// Bytes of the lists behind one that are asked for along with it: a request costs more than the lists of the next few segments.
+const AHEAD: u64 = 8 * 1024;
+/// Most lists that are kept for later, and that are asked of peers for later.
+const MAX_AHEAD: usize = 64;
+
+/// Lists of segments that the player has not asked for yet.
+#[derive(Debug, Default)]
+pub(super) struct ListsAhead {
+    /// The oldest first.
+    lists: Vec<GroupList>,
+    /// Asked of peers, the oldest first.
+    asked: Vec<(LinkId, ContentId, SegmentLen)>,
+    /// What was asked of a sidecar last.
+    reading: Option<(OriginRequestId, SidecarRequest)>,
+}
+
+impl ListsAhead {
+    fn keep(&mut self, list: GroupList) {
+        if self.knows(&list.root()) {
+            return;
+        }
+        if self.lists.len() == MAX_AHEAD {
+            self.lists.remove(0);
+        }
+        self.lists.push(list);
+    }
+
+    fn knows(&self, content: &ContentId) -> bool {
+        self.lists.iter().any(|list| list.root() == *content)
+    }
+
+    /// The list of a segment that is needed now.
+    pub(super) fn take(&mut self, content: &ContentId) -> Option<GroupList> {
+        let place = self.lists.iter().position(|list| list.root() == *content)?;
+        Some(self.lists.remove(place))
+    }
+
+    fn ask(&mut self, link: LinkId, content: ContentId, len: SegmentLen) {
+        if self.asked.len() == MAX_AHEAD {
+            self.asked.remove(0);
+        }
+        self.asked.push((link, content, len));
+    }
+
+    /// Whether this peer was asked for that, which is a whole list.
+    fn answers(&mut self, link: LinkId, part: &ListPart) -> bool {
+        let asked = self.asked.iter().position(|asked| *asked == (link, part.content, part.len));
+        let Some(place) = asked else { return false };
+        self.asked.remove(place);
+        part.first.value() == 0 && part.values.len() == part.len.list_values() as usize
+    }
+}
+
+/// A request for a part of a sidecar.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SidecarRequest {
+    stream: StreamId,
+    track: u16,
+    range: ByteRange,
+    started: Timestamp,
+}
 
 impl Node {
     /// Asks a holder for the group list, or the manifest's sidecar.
@@ -37,43 +101,101 @@ impl Node {
             .min_by_key(|link| self.links[link].rtt);
         let ask = match holder {
             Some(link) => {
-                self.output(Output::SendControl { link, payload: LinkMessage::GetList(content).to_bytes() });
+                self.say(link, &LinkMessage::GetList(content));
+                self.ask_ahead(link, fetch);
                 fetch.list_values.clear();
                 ListAsk::Peer(link, now + LIST_PATIENCE)
             }
-            None => {
-                let sidecar = self.streams.get(&fetch.stream).and_then(|state| state.sidecar(&fetch.key));
-                sidecar.map_or(ListAsk::Nowhere, |(path, range)| {
-                    let request = OriginRequestId::new(self.next_handle());
-                    self.origins.insert(request, OriginUse::Sidecar(fetch.segment, now));
-                    self.output(Output::SidecarFetch { request, stream: fetch.stream, path, range });
-                    ListAsk::Sidecar(request)
-                })
-            }
+            None => self.ask_sidecar(fetch, now).map_or(ListAsk::Nowhere, ListAsk::Sidecar),
         };
         fetch.phase = Phase::Listing { content, len, ask };
     }
 
-    /// A whole group list came from a peer.
-    pub(super) fn handle_list(&mut self, list: GroupList, now: Timestamp) {
-        let Some(segment) = self.segment_of(&list.root()) else { return };
-        self.with_fetch(segment, |node, fetch| {
-            if matches!(fetch.phase, Phase::Listing { .. }) {
-                node.start_trading(fetch, list, now);
+    /// Asks a peer that is asked for a list for the next ones too, if it has them.
+    #[inline(never)]
+    fn ask_ahead(&mut self, link: LinkId, fetch: &Fetch) {
+        let Some(stream) = self.streams.get(&fetch.stream) else { return };
+        for (content, len, _) in stream.listed_behind(&fetch.key, AHEAD) {
+            let known = self.store.get(&content).is_some() || self.lists.knows(&content);
+            let held = |state: &Link| state.claims.on(&content).is_some_and(Claim::holds_some);
+            if !known && self.segment_of(&content).is_none() && self.links.get(&link).is_some_and(held) {
+                self.lists.ask(link, content, len);
+                self.say(link, &LinkMessage::GetList(content));
             }
-        });
-    }
-
-    /// No sidecar came.
-    pub(super) fn sidecar_missing(fetch: &mut Fetch) {
-        if let Phase::Listing { ask, .. } = &mut fetch.phase {
-            *ask = ListAsk::Nowhere;
         }
     }
 
-    /// Gives up a sidecar that is not needed any more.
+    /// Asks the sidecar, unless the list comes along with one that it was asked for.
+    #[inline(never)]
+    fn ask_sidecar(&mut self, fetch: &Fetch, now: Timestamp) -> Option<OriginRequestId> {
+        let (track, needed) = self.streams.get(&fetch.stream)?.list_place(&fetch.key)?;
+        if let Some((request, asked)) = &self.lists.reading
+            && (asked.stream, asked.track) == (fetch.stream, track)
+            && asked.range.start() <= needed.start()
+            && needed.end() <= asked.range.end()
+            && self.origins.contains_key(request)
+        {
+            return Some(*request);
+        }
+        let stream = self.streams.get(&fetch.stream)?;
+        // The first list of a track is waited for, and comes alone.
+        let ahead = if stream.heads.contains_key(&track) { AHEAD } else { 0 };
+        let behind = stream.listed_behind(&fetch.key, ahead);
+        let end = behind.into_iter().map(|(.., end)| end).fold(needed.end(), u64::max);
+        let range = ByteRange::new(needed.start(), end)?;
+        let path = stream.sidecar(track)?;
+        let request = OriginRequestId::new(self.next_handle());
+        let asked = SidecarRequest { stream: fetch.stream, track, range, started: now };
+        self.lists.reading = Some((request, asked));
+        self.origins.insert(request, OriginUse::Sidecar(asked));
+        self.output(Output::SidecarFetch { request, stream: fetch.stream, path, range });
+        Some(request)
+    }
+
+    /// A part of a sidecar came, or as much of it as there is; `None`: nothing came.
+    pub(super) fn sidecar_came(
+        &mut self,
+        request: OriginRequestId,
+        asked: &SidecarRequest,
+        body: Option<&[u8]>,
+        now: Timestamp,
+    ) {
+        let stream = self.streams.get(&asked.stream);
+        if let Some((stream, body)) = stream.zip(body) {
+            let lists = stream.lists_from_sidecar(asked.track, asked.range.start(), body);
+            self.pace.note_latency(now.saturating_since(asked.started));
+            lists.into_iter().for_each(|list| self.handle_list(list, now));
+        }
+        let store = &self.store;
+        let waiting =
+            self.fetches.iter_mut().map(|(_, fetch)| fetch).filter(|fetch| fetch.waits_for_sidecar(request));
+        for fetch in waiting {
+            fetch.stirred = true;
+            // Another name of the same bytes may have taken the list.
+            match fetch.content().and_then(|content| store.get(&content)) {
+                Some(_) => fetch.phase = Phase::Resolving,
+                None => fetch.list_is_nowhere(),
+            }
+        }
+    }
+
+    /// A whole group list is here.
+    pub(super) fn handle_list(&mut self, list: GroupList, now: Timestamp) {
+        match self.segment_of(&list.root()) {
+            Some(segment) => self.with_fetch(segment, |node, fetch| {
+                if matches!(fetch.phase, Phase::Listing { .. }) {
+                    node.start_trading(fetch, list, now);
+                }
+            }),
+            None => self.lists.keep(list),
+        }
+    }
+
+    /// Gives up a sidecar that nobody needs any more.
     pub(super) fn abort_sidecar(&mut self, fetch: &Fetch) {
+        // Who calls this has taken the fetch out.
         if let Phase::Listing { ask: ListAsk::Sidecar(request), .. } = fetch.phase
+            && !self.fetches.values().any(|other| other.waits_for_sidecar(request))
             && self.origins.remove(&request).is_some()
         {
             self.output(Output::OriginAbort { request });
@@ -92,6 +214,9 @@ impl Node {
 
     /// Adds a part of a list to what came before; the values, once they are all there.
     pub(super) fn gather_list(&mut self, link: LinkId, part: ListPart) -> Option<Vec<ChainingValue>> {
+        if self.lists.answers(link, &part) {
+            return Some(part.values.into_iter().collect());
+        }
         let segment = self.segment_of(&part.content)?;
         let fetch = self.fetches.get_mut(&segment)?;
         let Phase::Listing { len, ask: ListAsk::Peer(asked, _), .. } = fetch.phase else { return None };

@@ -36,8 +36,9 @@ mod worth;
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
 use self::{
-    announce::Announcements, disk::DiskState, fetch::Fetch, links::Link, origins::OriginUse, pace::Pace,
-    partners::Partners, random::Random, roots::StreamState, service::Service, uploads::Uploads,
+    announce::Announcements, disk::DiskState, fetch::Fetch, links::Link, lists::ListsAhead,
+    origins::OriginUse, pace::Pace, partners::Partners, random::Random, roots::StreamState, service::Service,
+    uploads::Uploads,
 };
 pub use crate::swarm::BULK_LOW;
 use crate::{
@@ -97,6 +98,7 @@ pub struct Node {
     /// When a part did not come that somebody was said to ask the origin for.
     let_down: Option<Timestamp>,
     links: LiteMap<LinkId, Link>,
+    lists: ListsAhead,
     /// Peers that the service named and that were not dialled yet.
     named: VecDeque<PeerId>,
     next_handle: u64,
@@ -136,6 +138,7 @@ impl Node {
             last_ready: None,
             let_down: None,
             links: LiteMap::new(),
+            lists: ListsAhead::default(),
             named: VecDeque::new(),
             next_handle: 0,
             origins: LiteMap::new(),

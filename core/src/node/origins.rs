@@ -9,8 +9,9 @@ use litemap::LiteMap;
 
 use super::{
     Node,
-    fetch::{Fetch, ListAsk, OriginRun, Phase},
+    fetch::{Fetch, OriginRun, Phase},
     io::{Event, FetchError, OriginHead, Output},
+    lists::SidecarRequest,
     pace::Pace,
 };
 use crate::{
@@ -30,8 +31,7 @@ const FAIR_TRIAL: Duration = Duration::from_millis(600);
 #[derive(Debug)]
 pub(super) enum OriginUse {
     Segment(Box<SegmentRequest>),
-    /// A group list, asked for at this time.
-    Sidecar(SegmentId, Timestamp),
+    Sidecar(SidecarRequest),
 }
 
 /// A request for a segment or a part of it.
@@ -94,21 +94,10 @@ impl Node {
         self.settle_calmly(now);
     }
 
-    /// A sidecar's bytes came, exactly those asked for; `None`: they did not.
+    /// A sidecar's bytes came: those asked for, or the first of them if it has no more; `None`: none came.
     pub fn handle_sidecar(&mut self, request: OriginRequestId, body: Option<&[u8]>, now: Timestamp) {
-        if let Some(OriginUse::Sidecar(segment, asked)) = self.origins.remove(&request) {
-            if body.is_some() {
-                self.pace.note_latency(now.saturating_since(asked));
-            }
-            self.with_fetch(segment, |node, fetch| {
-                let Phase::Listing { ask: ListAsk::Sidecar(_), .. } = fetch.phase else { return };
-                let stream = node.streams.get(&fetch.stream);
-                let list = body.and_then(|body| stream?.list_from_sidecar(&fetch.key, body));
-                match list {
-                    Some(list) => node.start_trading(fetch, list, now),
-                    None => Self::sidecar_missing(fetch),
-                }
-            });
+        if let Some(OriginUse::Sidecar(asked)) = self.origins.remove(&request) {
+            self.sidecar_came(request, &asked, body, now);
         }
         self.settle_calmly(now);
     }
@@ -372,9 +361,7 @@ impl Node {
                     node.start_origin(fetch, None, now);
                 }
             }),
-            Some(OriginUse::Sidecar(segment, _)) => {
-                self.with_fetch(segment, |_, fetch| Self::sidecar_missing(fetch));
-            }
+            Some(OriginUse::Sidecar(asked)) => self.sidecar_came(request, &asked, None, now),
             None => {}
         }
     }

@@ -86,18 +86,45 @@ impl StreamState {
         self.attested.retain(|_, (_, attestation)| matches!(attestation, Attestation::Known(_)));
     }
 
-    /// The sidecar of a listed segment, and where its list is.
-    pub(super) fn sidecar(&self, key: &SegmentKey) -> Option<(String, ByteRange)> {
-        let ManifestState::Loaded(manifest) = &self.manifest else { return None };
-        let entry = manifest.lookup(key)?;
-        let track = manifest.tracks().get(usize::from(entry.track()))?;
-        Some((track.sidecar().to_owned(), entry.list_range()?))
+    fn manifest(&self) -> Option<&Manifest> {
+        match &self.manifest {
+            ManifestState::Loaded(manifest) => Some(manifest),
+            _ => None,
+        }
     }
 
-    /// Reads a group list out of sidecar bytes.
-    pub(super) fn list_from_sidecar(&self, key: &SegmentKey, body: &[u8]) -> Option<GroupList> {
-        let ManifestState::Loaded(manifest) = &self.manifest else { return None };
-        GroupList::from_sidecar(manifest.lookup(key)?, body).ok()
+    /// The track of a listed segment, and where its list is in the track's sidecar.
+    pub(super) fn list_place(&self, key: &SegmentKey) -> Option<(u16, ByteRange)> {
+        let entry = self.manifest()?.lookup(key)?;
+        Some((entry.track(), entry.list_range()?))
+    }
+
+    /// Where a track's sidecar is.
+    pub(super) fn sidecar(&self, track: u16) -> Option<String> {
+        let track = self.manifest()?.tracks().get(usize::from(track))?;
+        Some(track.sidecar().to_owned())
+    }
+
+    /// The segments whose lists lie within so many bytes behind that of a segment: their addresses and lengths, and where each list ends.
+    pub(super) fn listed_behind(&self, key: &SegmentKey, bytes: u64) -> Vec<(ContentId, SegmentLen, u64)> {
+        let Some((track, first)) = self.list_place(key) else { return Vec::new() };
+        let within = |entry: &SegmentEntry| {
+            let list = entry.list_range().filter(|_| entry.track() == track)?;
+            let near = first.end() <= list.start() && list.end() - first.end() <= bytes;
+            near.then(|| (entry.root(), entry.len(), list.end()))
+        };
+        self.manifest().map_or(&[][..], Manifest::segments).iter().filter_map(within).collect()
+    }
+
+    /// The group lists in a part of a track's sidecar, which starts there.
+    pub(super) fn lists_from_sidecar(&self, track: u16, start: u64, part: &[u8]) -> Vec<GroupList> {
+        let list = |entry: &SegmentEntry| {
+            let range = entry.list_range().filter(|_| entry.track() == track)?;
+            let from = usize::try_from(range.start().checked_sub(start)?).ok()?;
+            let values = part.get(from..from + range.len() as usize)?;
+            GroupList::from_sidecar(entry, values).ok()
+        };
+        self.manifest().map_or(&[][..], Manifest::segments).iter().filter_map(list).collect()
     }
 
     /// Keeps what is known of a segment, in the place of the oldest where there is no room.

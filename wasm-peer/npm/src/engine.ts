@@ -9,7 +9,6 @@ import { moduleError } from './errors.js';
 import { plainFetch } from './http.js';
 import type { Carrier, Delivered, Load, LoadRequest } from './load.js';
 import { abandonModule, onModuleLost, panicMessage, type Glue, type Module } from './module.js';
-import { Sidecars } from './sidecars.js';
 import type { Throughput } from './transfer.js';
 
 type Peer = InstanceType<Glue['Peer']>;
@@ -76,7 +75,6 @@ export class Engine implements Carrier {
   readonly #listener: EngineListener;
   readonly #throughput: Throughput;
   readonly #loads = new Map<number, Load>();
-  readonly #sidecars = new Sidecars();
   /** The last {@link MAX_UNVERIFIED} fetches that were delivered unchecked, the oldest first. */
   readonly #unverified = new Map<number, LoadRequest>();
   /** Weak, for Chromium counts a closed connection until it is collected. */
@@ -330,7 +328,7 @@ export class Engine implements Carrier {
     this.#remember(abort);
     const url = this.#listener.sidecarUrl(stream, path);
     if (!url) throw new Error('not of this stream');
-    return this.#sidecars.request(url, range, abort.signal);
+    return plainFetch(url, { headers: { range }, signal: abort.signal });
   }
 
   #finish(fetch: number): Load | undefined {

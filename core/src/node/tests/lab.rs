@@ -30,7 +30,8 @@ pub(super) struct Tab {
     pub(super) asked: Vec<Asked>,
     /// Origin requests that it gave up.
     pub(super) aborted: Vec<OriginRequestId>,
-    pub(super) sidecars: Vec<OriginRequestId>,
+    /// Parts of the sidecar that it wants.
+    pub(super) sidecars: Vec<(OriginRequestId, ByteRange)>,
     pub(super) delivered: Vec<(FetchId, Vec<u8>, Delivery, u16)>,
     pub(super) failed: Vec<(FetchId, FetchError)>,
     pub(super) events: Vec<Event>,
@@ -272,7 +273,7 @@ impl Lab {
 
     /// Gives the group list to whoever asked the sidecar.
     pub(super) fn answer_sidecars(&mut self, tab: usize, number: u32) {
-        for request in std::mem::take(&mut self.tabs[tab].sidecars) {
+        for (request, _) in std::mem::take(&mut self.tabs[tab].sidecars) {
             self.call(tab, &[], |node, now| node.handle_sidecar(request, Some(&sidecar(number)), now));
         }
         self.settle();
@@ -381,9 +382,9 @@ impl Lab {
             Output::OriginAbort { request } => {
                 self.tabs[tab].aborted.push(request);
                 self.tabs[tab].asked.retain(|asked| asked.request != request);
-                self.tabs[tab].sidecars.retain(|sidecar| *sidecar != request);
+                self.tabs[tab].sidecars.retain(|(sidecar, _)| *sidecar != request);
             }
-            Output::SidecarFetch { request, .. } => self.tabs[tab].sidecars.push(request),
+            Output::SidecarFetch { request, range, .. } => self.tabs[tab].sidecars.push((request, range)),
             Output::Fail { fetch, error } => self.tabs[tab].failed.push((fetch, error)),
             Output::Event(event) => self.tabs[tab].events.push(event),
             other => self.carry_out_link(tab, other),

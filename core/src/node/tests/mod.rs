@@ -12,6 +12,7 @@ mod introductions;
 mod keeping;
 mod lab;
 mod links;
+mod lists;
 mod newcomers;
 mod offers;
 mod on_duty;

@@ -133,12 +133,12 @@ fn a_segment_whose_group_list_cannot_be_had_comes_whole_and_is_held_against_its_
         let mut lab = one(Roots::Origin, config(0));
         lab.fetch(0, 0, FAR);
         let sidecar = lab.tabs[0].sidecars.pop().expect("the list is asked for");
-        lab.call(0, &[], |node, now| node.handle_sidecar(sidecar, body, now));
+        lab.call(0, &[], |node, now| node.handle_sidecar(sidecar.0, body, now));
         serve(&mut lab, 0, &segment(0));
         assert_eq!(lab.tabs[0].delivered[0].2, Delivery::Verified);
         lab.fetch(0, 1, FAR);
         let sidecar = lab.tabs[0].sidecars.pop().expect("the list is asked for");
-        lab.call(0, &[], |node, now| node.handle_sidecar(sidecar, body, now));
+        lab.call(0, &[], |node, now| node.handle_sidecar(sidecar.0, body, now));
         serve(&mut lab, 0, &segment(0));
         assert_eq!((lab.tabs[0].delivered[1].2, mismatches(&lab, 0)), (Delivery::OriginWhole, 1));
     }
