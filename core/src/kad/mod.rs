@@ -11,13 +11,17 @@
 //! owner signed ([`Mutables`]). Both take what was verified before, and bound what one peer or one network may make a replica keep.
 
 mod key;
+mod lookup;
 mod mutable;
 mod providers;
+mod routes;
 mod table;
 mod width;
 
 pub use key::{Distance, Key};
+pub use lookup::{Found, Lookup, Outcome, Step};
 pub use mutable::{LONGEST, MAX_VALUE, Mutables, Put, Sponsor, Value};
 pub use providers::{EXPIRY, MAX_ANSWER, MAX_PROVIDERS, Provider, Providers, REFRESH, Refusal};
+pub use routes::{BUDGET, PATIENCE, RouteId, RouteMessage, RouteOutput, Routes};
 pub use table::{Contact, Offer, Table};
 pub use width::Width;

@@ -1,0 +1,351 @@
+//! Requests that go from link to link towards a key, and the answers that come back the same way.
+//!
+//! A request is passed on to one contact at a time, each nearer to its key, so that it comes by nobody twice and ends somewhere. Each hop
+//! says at once that it has it. Who does not, or of whom nothing comes back in time, is passed over for the next best, by the hop right before
+//! it, which waits for less long than those before that one. What all that may cost is bounded: each link that a copy takes is paid out of a budget,
+//! most of which is given to the hop, and the rest kept for others. Several copies take different ways: who has seen one of them
+//! passes no other on.
+//!
+//! Nothing here knows what is asked, nor whether an answer is true: whoever a request comes by is told of it and answers or has it passed on, and
+//! who made it checks what comes back.
+
+use std::{collections::VecDeque, time::Duration};
+
+use litemap::LiteMap;
+
+use super::{Key, Table};
+use crate::{id::LinkId, time::Timestamp};
+
+/// A hop says that it has a request within this, or three of the link's round trips if that is longer.
+const ACK: Duration = Duration::from_millis(250);
+/// Most links that one copy of a request takes.
+pub const BUDGET: u8 = 24;
+/// How long one copy of a request is waited for by whoever makes it.
+pub const PATIENCE: Duration = Duration::from_millis(2400);
+/// Each hop has this part of the budget and of the patience that the one before it has, …
+const SHARE: (u32, u32) = (2, 3);
+/// …and at least this long; with less left nobody else is tried.
+const LEAST_PATIENCE: Duration = Duration::from_millis(300);
+/// How long it is remembered that a request was here: longer than any copy of it is under way.
+const MEMORY: Duration = Duration::from_secs(10);
+/// Most requests that are under way here, …
+const MAX_RELAYS: usize = 1024;
+/// …of those the most that one neighbour has passed on, …
+const MAX_OF_LINK: usize = 128;
+/// …and most that are remembered. The oldest is forgotten first.
+const MAX_SEEN: usize = 8192;
+
+/// One copy of a request.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct RouteId {
+    /// The request, named by chance.
+    pub request: u64,
+    /// Which copy of it.
+    pub copy: u8,
+}
+
+/// What hops say to each other.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RouteMessage {
+    /// To be answered or passed on.
+    Forward {
+        /// Which request.
+        route: RouteId,
+        /// Where it goes.
+        key: Key,
+        /// Links that it may still take.
+        budget: u8,
+        /// How long the sender waits for an answer.
+        patience: Duration,
+        /// What is asked.
+        body: Vec<u8>,
+    },
+    /// The sender has it.
+    Ack(RouteId),
+    /// The answer.
+    Reply(RouteId, Vec<u8>),
+    /// The sender has no answer and no way, or none any more; so many links were taken.
+    NoWay(RouteId, u8),
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RouteOutput {
+    /// Send this.
+    Send(LinkId, RouteMessage),
+    /// A request is here: [`Routes::answer`] or [`Routes::pass_on`].
+    Asked {
+        /// Which.
+        route: RouteId,
+        /// Where it goes.
+        key: Key,
+        /// What is asked.
+        body: Vec<u8>,
+    },
+    /// What came of a copy of an own request; `None` if there was no way, or nothing came in time.
+    Ended(RouteId, Option<Vec<u8>>),
+    /// A neighbour did not say that it has a request.
+    Silent(LinkId),
+}
+
+/// Who has a request now.
+#[derive(Clone, Copy, Debug)]
+struct Hop {
+    link: LinkId,
+    /// Links that it may take.
+    given: u8,
+    acked: bool,
+    /// When another one is tried.
+    until: Timestamp,
+}
+
+/// A copy that is under way.
+#[derive(Clone, Debug)]
+struct Relay {
+    /// Who passed it on; nobody did if it is an own one.
+    from: Option<LinkId>,
+    key: Key,
+    body: Vec<u8>,
+    /// Links that may still be taken, besides those that the hop was given.
+    budget: u8,
+    /// Links that were taken.
+    spent: u8,
+    /// Until when an answer is of use.
+    until: Timestamp,
+    /// Whom it was passed on to, the last one among them.
+    tried: Vec<LinkId>,
+    hop: Option<Hop>,
+}
+
+/// The requests that are under way at one peer, its own and others'.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    relays: LiteMap<RouteId, Relay>,
+    /// First hops of the copies of own requests, by request, and when the last copy was made.
+    firsts: LiteMap<u64, (Timestamp, Vec<LinkId>)>,
+    /// Requests that were passed on here or made, the oldest first.
+    seen: VecDeque<(Timestamp, u64)>,
+    outputs: VecDeque<RouteOutput>,
+}
+
+impl Routes {
+    /// Nothing under way.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<RouteOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let hop = |relay: &Relay| relay.hop.map_or(relay.until, |hop| hop.until.min(relay.until));
+        self.relays.values().map(hop).min()
+    }
+
+    /// Sends a copy of an own request on its way, by a first hop that no other copy of it took. Ends in one [`RouteOutput::Ended`].
+    pub fn start(&mut self, route: RouteId, key: Key, body: Vec<u8>, table: &Table, now: Timestamp) {
+        self.firsts.retain(|_, (at, _)| now < *at + MEMORY);
+        self.firsts.entry(route.request).or_insert_with(|| (now, Vec::new())).0 = now;
+        let until = now + PATIENCE;
+        let relay =
+            Relay { from: None, key, body, budget: BUDGET, spent: 0, until, tried: Vec::new(), hop: None };
+        self.relays.insert(route, relay);
+        self.see(route.request, now);
+        self.go_on(route, table, now);
+    }
+
+    /// A neighbour said something.
+    pub fn handle(&mut self, link: LinkId, message: RouteMessage, table: &Table, now: Timestamp) {
+        match message {
+            RouteMessage::Forward { route, key, budget, patience, body } => {
+                let of_link = self.relays.values().filter(|relay| relay.from == Some(link)).count();
+                if self.relays.len() >= MAX_RELAYS
+                    || of_link >= MAX_OF_LINK
+                    || self.relays.contains_key(&route)
+                {
+                    self.send(link, RouteMessage::NoWay(route, 0));
+                    return;
+                }
+                let relay = Relay {
+                    from: Some(link),
+                    key,
+                    body: body.clone(),
+                    budget: budget.min(BUDGET),
+                    spent: 0,
+                    until: now + patience.min(PATIENCE),
+                    tried: vec![link],
+                    hop: None,
+                };
+                self.relays.insert(route, relay);
+                self.send(link, RouteMessage::Ack(route));
+                self.outputs.push_back(RouteOutput::Asked { route, key, body });
+            }
+            RouteMessage::Ack(route) => {
+                let Some(relay) = self.relays.get_mut(&route) else { return };
+                let until = patience(relay.until, now).map_or(relay.until, |time| now + time);
+                if let Some(hop) = relay.hop.as_mut().filter(|hop| hop.link == link && !hop.acked) {
+                    hop.acked = true;
+                    hop.until = until;
+                }
+            }
+            RouteMessage::Reply(route, body) => {
+                // One that was given up for being slow may answer as well.
+                let asked = |relay: &Relay| relay.from != Some(link) && relay.tried.contains(&link);
+                if self.relays.get(&route).is_some_and(asked) {
+                    self.end(route, Some(body));
+                }
+            }
+            RouteMessage::NoWay(route, spent) => {
+                let Some(relay) = self.relays.get_mut(&route) else { return };
+                if let Some(hop) = relay.hop.take_if(|hop| hop.link == link) {
+                    relay.settle(hop.given, spent.min(hop.given));
+                    self.go_on(route, table, now);
+                }
+            }
+        }
+    }
+
+    /// Answers a request that is here.
+    pub fn answer(&mut self, route: RouteId, body: Vec<u8>) {
+        self.end(route, Some(body));
+    }
+
+    /// Has a request passed on that is here and has no answer here.
+    pub fn pass_on(&mut self, route: RouteId, table: &Table, now: Timestamp) {
+        if self.relays.get(&route).is_none_or(|relay| relay.hop.is_some()) {
+            return;
+        }
+        if self.has_seen(route.request, now) {
+            self.end(route, None);
+            return;
+        }
+        self.see(route.request, now);
+        self.go_on(route, table, now);
+    }
+
+    /// A link is gone.
+    pub fn handle_closed(&mut self, link: LinkId, table: &Table, now: Timestamp) {
+        self.relays.retain(|_, relay| relay.from != Some(link));
+        let mut waiting = Vec::new();
+        for (route, relay) in self.relays.iter_mut() {
+            if let Some(hop) = relay.hop.take_if(|hop| hop.link == link) {
+                relay.settle(hop.given, hop.cost());
+                waiting.push(*route);
+            }
+        }
+        waiting.into_iter().for_each(|route| self.go_on(route, table, now));
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, table: &Table, now: Timestamp) {
+        let over: Vec<_> =
+            self.relays.iter().filter(|(_, relay)| relay.until <= now).map(|(route, _)| *route).collect();
+        over.into_iter().for_each(|route| self.end(route, None));
+        let mut late = Vec::new();
+        for (route, relay) in self.relays.iter_mut() {
+            if let Some(hop) = relay.hop.take_if(|hop| hop.until <= now) {
+                relay.settle(hop.given, hop.cost());
+                late.push((*route, (!hop.acked).then_some(hop.link)));
+            }
+        }
+        for (route, silent) in late {
+            self.outputs.extend(silent.map(RouteOutput::Silent));
+            self.go_on(route, table, now);
+        }
+    }
+
+    /// Passes a request on to the best hop that was not tried yet, or ends it.
+    fn go_on(&mut self, route: RouteId, table: &Table, now: Timestamp) {
+        let Some(relay) = self.relays.get_mut(&route) else { return };
+        let hops = table.next_hops(relay.key);
+        let firsts =
+            self.firsts.get_mut(&route.request).filter(|_| relay.from.is_none()).map(|(_, firsts)| firsts);
+        let is_first = |link| firsts.as_ref().is_some_and(|firsts| firsts.contains(&link));
+        let mut open = hops.into_iter().filter(|hop| !relay.tried.contains(&hop.link) && !is_first(hop.link));
+        let (next, others) = (open.next(), open.next().is_some());
+        let (Some(hop), Some(rest), Some(patience)) =
+            (next, relay.budget.checked_sub(1), patience(relay.until, now))
+        else {
+            self.end(route, None);
+            return;
+        };
+        // Whoever has nobody else to try keeps nothing.
+        let given = if others { part(rest) } else { rest };
+        relay.budget = rest - given;
+        relay.spent = relay.spent.saturating_add(1);
+        relay.tried.push(hop.link);
+        firsts.into_iter().for_each(|firsts| firsts.push(hop.link));
+        let ack = hop.rtt.map_or(ACK, |rtt| ACK.max(3 * rtt));
+        relay.hop = Some(Hop { link: hop.link, given, acked: false, until: now + ack });
+        let message = RouteMessage::Forward {
+            route,
+            key: relay.key,
+            budget: given,
+            patience,
+            body: relay.body.clone(),
+        };
+        self.send(hop.link, message);
+    }
+
+    /// Says what came of a request to whom it came from.
+    fn end(&mut self, route: RouteId, answer: Option<Vec<u8>>) {
+        let Some(relay) = self.relays.remove(&route) else { return };
+        let Some(from) = relay.from else {
+            self.outputs.push_back(RouteOutput::Ended(route, answer));
+            return;
+        };
+        let message = match answer {
+            Some(body) => RouteMessage::Reply(route, body),
+            None => RouteMessage::NoWay(route, relay.spent),
+        };
+        self.send(from, message);
+    }
+
+    fn send(&mut self, link: LinkId, message: RouteMessage) {
+        self.outputs.push_back(RouteOutput::Send(link, message));
+    }
+
+    fn see(&mut self, request: u64, now: Timestamp) {
+        while self.seen.len() >= MAX_SEEN || self.seen.front().is_some_and(|(at, _)| *at + MEMORY <= now) {
+            self.seen.pop_front();
+        }
+        self.seen.push_back((now, request));
+    }
+
+    fn has_seen(&self, request: u64, now: Timestamp) -> bool {
+        self.seen.iter().any(|(at, seen)| *seen == request && now < *at + MEMORY)
+    }
+}
+
+impl Hop {
+    /// Links that it may have taken, as far as can be known of one that is given up. Who never said that it has the request has most likely done
+    /// nothing with it; where all are slow it has, and the half of it keeps that from growing into a flood.
+    fn cost(&self) -> u8 {
+        if self.acked { self.given } else { self.given / 2 }
+    }
+}
+
+impl Relay {
+    /// A hop that was given so many links has taken so many.
+    fn settle(&mut self, given: u8, taken: u8) {
+        self.budget += given - taken;
+        self.spent = self.spent.saturating_add(taken);
+    }
+}
+
+/// The part of a budget that a hop is given.
+fn part(budget: u8) -> u8 {
+    (u32::from(budget) * SHARE.0).div_ceil(SHARE.1) as u8
+}
+
+/// How long a hop has until it is given up for another one; `None` if there is too little time.
+fn patience(until: Timestamp, now: Timestamp) -> Option<Duration> {
+    let left = until.saturating_since(now);
+    (left >= LEAST_PATIENCE).then(|| (left * SHARE.0 / SHARE.1).max(LEAST_PATIENCE))
+}
+
+#[cfg(test)]
+mod tests;
