@@ -22,7 +22,7 @@ pub(super) const STALL: Duration = Duration::from_secs(2);
 /// What is needed sooner is asked for before everything else.
 const URGENT: Duration = Duration::from_millis(3500);
 /// What is needed sooner is asked of two where a holder keeps it waiting.
-const HEDGED: Duration = Duration::from_secs(6);
+pub(super) const HEDGED: Duration = Duration::from_secs(6);
 /// Not for so long after a neighbour had no time: what is sent twice then is not sent to somebody else.
 const SCARCE: Duration = Duration::from_secs(5);
 /// Every fetch is looked at so often, whatever happened.

@@ -24,6 +24,8 @@ pub(super) const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// A peer is dead this long after a ping it did not answer.
 const DEAD_AFTER: Duration = Duration::from_secs(15);
+/// A peer that has said nothing for so long may be gone: that it gives nothing proves nothing.
+const SAYS_SOMETHING: Duration = Duration::from_secs(3);
 /// Most candidates kept for a link whose remote description has not come.
 pub(super) const MAX_EARLY_CANDIDATES: usize = 32;
 /// Most candidates taken from a peer: the browser sends checks to each address that is named.
@@ -119,6 +121,11 @@ impl Link {
 
     pub(super) fn moved(&self) -> Moved {
         Moved { came: self.asking.bytes_in, left: self.giving.bytes_out }
+    }
+
+    /// Whether its peer said anything lately.
+    fn is_heard(&self, now: Timestamp) -> bool {
+        matches!(self.state, State::Ready { heard, .. } if now < heard + SAYS_SOMETHING)
     }
 
     fn due(&self) -> Timestamp {
@@ -336,8 +343,13 @@ impl Node {
             self.unask(link, &late.content, &late.groups);
             self.note_owed(&late);
         }
-        if self.links.get(&link).is_some_and(|state| state.asking.snub.never_gives(now)) {
-            return self.violation(link, Violation::NeverGives, now);
+        let Some(state) = self.links.get_mut(&link) else { return };
+        if state.asking.snub.never_gives(now) {
+            if state.is_heard(now) {
+                return self.violation(link, Violation::NeverGives, now);
+            }
+            // Who says nothing at all may be gone.
+            state.asking.snub.forgive();
         }
         let overdue = self.links.get_mut(&link).map(|state| state.asking.take_overdue(rtt, now));
         self.hedge(link, &overdue.unwrap_or_default(), now);

@@ -184,6 +184,19 @@ fn neither_side_of_a_ban_calls_the_other_again() {
 }
 
 #[test]
+fn who_says_nothing_at_all_may_be_gone_and_is_not_banned() {
+    let mut lab = Lab::connected(2);
+    lab.claim(0, 1, 0, Held::All);
+    lab.silent.insert(0);
+    lab.fetch(1, 0, Duration::from_secs(20));
+    lab.advance(Duration::from_millis(401));
+    lab.answer_sidecars(1, 0);
+    assert!(lab.tabs[1].said.iter().any(|(_, said)| matches!(said, LinkMessage::Request(_))));
+    lab.advance(Duration::from_secs(60));
+    assert_eq!(lab.bans(1), []);
+}
+
+#[test]
 fn who_has_given_something_is_asked_last_and_not_banned() {
     let lab = asked_for_three(|number| number == 0);
     assert_eq!(lab.bans(1), []);
