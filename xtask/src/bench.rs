@@ -26,18 +26,21 @@ enum Bench {
     List,
     /// tabswarm beside plain hls.js and p2p-media-loader, in real tabs.
     Offload(offload::Args),
+    /// Lookups through simulated meshes; `SIZES`, `LOOKUPS` and `SEEDS` choose.
+    Overlay,
     /// Bytes a tab downloads, gzipped, against their budgets.
     Size,
     /// Verified content from one tab to another, beside a bare data channel.
     Transfer(transfer::Args),
 }
 
-const BENCHES: [(&str, &str); 4] = [
+const BENCHES: [(&str, &str); 5] = [
     (
         "crowd",
         "origin copies of a live stream by the size of its crowd, simulated (SIZES=10,100,1000 SEED=1)",
     ),
     ("offload", "tabswarm beside plain hls.js and p2p-media-loader, in real tabs (--quick, --full)"),
+    ("overlay", "lookups through simulated meshes (SIZES=1000,10000 LOOKUPS=10000 SEEDS=1,2,3)"),
     ("size", "bytes a tab downloads, gzipped, against their budgets"),
     ("transfer", "verified content from one tab to another, beside a bare data channel (--rounds N)"),
 ];
@@ -51,10 +54,9 @@ pub(crate) fn run(layout: &Layout, args: &Args) -> Result<()> {
             }
             Ok(())
         }
-        Bench::Crowd => {
-            run_command(cargo(layout).args(["bench", "--package", "tabswarm-tests", "--bench", "crowd"]))
-        }
+        Bench::Crowd => simulate(layout, "crowd"),
         Bench::Offload(args) => offload::run(layout, args),
+        Bench::Overlay => simulate(layout, "overlay"),
         Bench::Size => {
             setup::for_build(layout)?;
             build::package(layout)?;
@@ -63,4 +65,8 @@ pub(crate) fn run(layout: &Layout, args: &Args) -> Result<()> {
         }
         Bench::Transfer(args) => transfer::run(layout, args),
     }
+}
+
+fn simulate(layout: &Layout, bench: &str) -> Result<()> {
+    run_command(cargo(layout).args(["bench", "--package", "tabswarm-tests", "--bench", bench]))
 }

@@ -19,12 +19,12 @@ use super::{
     network::{NetworkSpec, ORIGIN, Pipe, SERVICE, fraction},
     origin::{self, Origin},
     player::{Player, Wish},
-    queue::Queue,
     report::Report,
     scenario::{Leave, Scenario, Viewer},
     service::{self, Service},
     uplink::Uplink,
 };
+use crate::queue::Queue;
 
 /// From a segment's delivery to its first picture.
 const DECODE: Duration = Duration::from_millis(40);
