@@ -11,6 +11,7 @@ pub(super) const FIRST_SNUB: Duration = Duration::from_secs(3);
 pub(super) const SNUB: Duration = Duration::from_secs(10);
 /// …up to this.
 const LONGEST_SNUB: Duration = Duration::from_secs(300);
+
 /// See the module documentation.
 #[derive(Clone, Debug)]
 pub(crate) struct Snub {
@@ -79,7 +80,7 @@ impl Snub {
         self.verdict_at().is_some_and(|at| at <= now)
     }
 
-    /// Its silence proves nothing: this side stood still meanwhile.
+    /// Its silence proves nothing: this side stood still meanwhile, or it may be gone.
     pub(crate) fn forgive(&mut self) {
         self.chance = None;
     }
