@@ -24,8 +24,6 @@ pub(super) const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// A peer is dead this long after a ping it did not answer.
 const DEAD_AFTER: Duration = Duration::from_secs(15);
-/// A peer that has said nothing for so long may be gone: that it gives nothing proves nothing.
-const SAYS_SOMETHING: Duration = Duration::from_secs(3);
 /// Most candidates kept for a link whose remote description has not come.
 pub(super) const MAX_EARLY_CANDIDATES: usize = 32;
 /// Most candidates taken from a peer: the browser sends checks to each address that is named.
@@ -123,9 +121,9 @@ impl Link {
         Moved { came: self.asking.bytes_in, left: self.giving.bytes_out }
     }
 
-    /// Whether its peer said anything lately.
-    fn is_heard(&self, now: Timestamp) -> bool {
-        matches!(self.state, State::Ready { heard, .. } if now < heard + SAYS_SOMETHING)
+    /// Whether its peer has said anything since.
+    fn is_heard_since(&self, since: Timestamp) -> bool {
+        matches!(self.state, State::Ready { heard, .. } if since < heard)
     }
 
     fn due(&self) -> Timestamp {
@@ -345,10 +343,10 @@ impl Node {
         }
         let Some(state) = self.links.get_mut(&link) else { return };
         if state.asking.snub.never_gives(now) {
-            if state.is_heard(now) {
+            if state.is_heard_since(state.asking.snub.doubted_since()) {
                 return self.violation(link, Violation::NeverGives, now);
             }
-            // Who says nothing at all may be gone.
+            // Who says nothing at all may be gone: that it gives nothing proves nothing.
             state.asking.snub.forgive();
         }
         let overdue = self.links.get_mut(&link).map(|state| state.asking.take_overdue(rtt, now));

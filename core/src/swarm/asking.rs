@@ -331,8 +331,8 @@ impl Asking {
         let mut late = Vec::new();
         for request in requests {
             let Some(asked) = self.forget(request) else { continue };
-            self.snub.note_late(asked.standing, now);
             let since = asked.quiet_since(self.heard);
+            self.snub.note_late(asked.standing, since, now);
             late.push(Late { request, content: asked.content, groups: asked.groups, since });
         }
         late

@@ -22,24 +22,27 @@ pub(crate) struct Snub {
     /// How long the next spell is in which it is asked last.
     spell: Duration,
     until: Timestamp,
-    /// Until when one that never gave anything has time to do so.
+    /// Until when one that never gave anything has time to do so, …
     chance: Option<Timestamp>,
+    /// …and when it was asked for what it let come late first.
+    asked: Timestamp,
 }
 
 impl Snub {
     pub(super) fn new(now: Timestamp) -> Self {
-        Self { silent: false, gave: false, spell: SNUB, until: now, chance: None }
+        Self { silent: false, gave: false, spell: SNUB, until: now, chance: None, asked: now }
     }
 
-    /// Something is late that the peer has, or `promised` before it had it.
-    pub(super) fn note_late(&mut self, promised: bool, now: Timestamp) {
+    /// Something is late that was asked for then, and that the peer has, or `promised` before it had it.
+    pub(super) fn note_late(&mut self, promised: bool, asked: Timestamp, now: Timestamp) {
         self.silent = true;
         if !self.is_snubbed(now) {
             self.until = now + if self.gave { self.spell } else { FIRST_SNUB };
             self.spell = (self.spell * 2).min(LONGEST_SNUB);
         }
-        if !promised {
-            self.chance.get_or_insert(now + FIRST_SNUB);
+        if !promised && self.chance.is_none() {
+            self.chance = Some(now + FIRST_SNUB);
+            self.asked = asked;
         }
     }
 
@@ -80,6 +83,11 @@ impl Snub {
         self.verdict_at().is_some_and(|at| at <= now)
     }
 
+    /// Since when one that never gave anything would have given, if it were there.
+    pub(crate) fn doubted_since(&self) -> Timestamp {
+        self.asked
+    }
+
     /// Its silence proves nothing: this side stood still meanwhile, or it may be gone.
     pub(crate) fn forgive(&mut self) {
         self.chance = None;
@@ -97,17 +105,17 @@ mod tests {
         let end = NOW + FIRST_SNUB;
         let mut snub = Snub::new(NOW);
         assert!(!snub.never_gives(end));
-        snub.note_late(false, NOW);
-        snub.note_late(false, NOW + Duration::from_secs(1));
+        snub.note_late(false, NOW, NOW);
+        snub.note_late(false, NOW, NOW + Duration::from_secs(1));
         assert_eq!(snub.verdict_at(), Some(end));
         assert!(!snub.never_gives(NOW) && snub.never_gives(end));
         snub.forgive();
-        snub.note_late(true, NOW);
+        snub.note_late(true, NOW, NOW);
         assert!(
             !snub.never_gives(end),
             "this side stood still, and the peer may not have got what it promised"
         );
-        snub.note_late(false, end);
+        snub.note_late(false, NOW, end);
         assert!(snub.never_gives(end + FIRST_SNUB));
     }
 
@@ -115,9 +123,9 @@ mod tests {
     fn who_gave_something_once_is_asked_last_however_late_the_rest_is() {
         for give in [Snub::note_after_all, |snub: &mut Snub| snub.note_in_time(NOW)] {
             let mut snub = Snub::new(NOW);
-            snub.note_late(false, NOW);
+            snub.note_late(false, NOW, NOW);
             give(&mut snub);
-            snub.note_late(false, NOW + SNUB);
+            snub.note_late(false, NOW, NOW + SNUB);
             assert_eq!(snub.verdict_at(), None);
             assert!(snub.is_silent(NOW + SNUB));
         }
@@ -128,7 +136,7 @@ mod tests {
         let mut snub = Snub::new(NOW);
         let mut now = NOW;
         let mut spell = |snub: &mut Snub| {
-            snub.note_late(false, now);
+            snub.note_late(false, NOW, now);
             let mut seconds = 0;
             while snub.is_snubbed(now + Duration::from_secs(seconds)) {
                 seconds += 1;

@@ -183,8 +183,8 @@ fn neither_side_of_a_ban_calls_the_other_again() {
     }
 }
 
-#[test]
-fn who_says_nothing_at_all_may_be_gone_and_is_not_banned() {
+/// A tab that said it holds a segment, was asked for it, and has brought nothing a minute later, having said `more` meanwhile or not.
+fn silent_holder(says_more: bool) -> Lab {
     let mut lab = Lab::connected(2);
     lab.claim(0, 1, 0, Held::All);
     lab.silent.insert(0);
@@ -192,8 +192,23 @@ fn who_says_nothing_at_all_may_be_gone_and_is_not_banned() {
     lab.advance(Duration::from_millis(401));
     lab.answer_sidecars(1, 0);
     assert!(lab.tabs[1].said.iter().any(|(_, said)| matches!(said, LinkMessage::Request(_))));
+    lab.advance(Duration::from_millis(100));
+    if says_more {
+        lab.claim(0, 1, 1, Held::All);
+    }
     lab.advance(Duration::from_secs(60));
-    assert_eq!(lab.bans(1), []);
+    lab
+}
+
+#[test]
+fn who_says_nothing_at_all_may_be_gone_and_is_not_banned() {
+    assert_eq!(silent_holder(false).bans(1), []);
+}
+
+#[test]
+fn who_said_something_after_it_was_asked_was_there_and_is_banned() {
+    let lab = silent_holder(true);
+    assert_eq!(lab.bans(1), [(lab.peer_id(0), Violation::NeverGives)]);
 }
 
 #[test]
