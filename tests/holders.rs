@@ -86,6 +86,7 @@ fn what_an_uplink_that_fails_keeps_waiting_comes_from_another_one_soon_and_hardl
             let mut scenario = Scenario::new(seed_or(1) + more, 24, millis(700));
             scenario.catalog.byte_rate = 80_000;
             scenario.catalog.live = true;
+            scenario.catalog.publishes = true;
             for (number, viewer) in (0_u64..).zip(&mut scenario.viewers).step_by(3) {
                 let from = secs(18 + number * 7 % 30);
                 viewer.slows = Some((from..from + secs(5), 4000));
@@ -99,8 +100,8 @@ fn what_an_uplink_that_fails_keeps_waiting_comes_from_another_one_soon_and_hardl
     slowest.sort_unstable();
     // Moved only once it is late, it takes 1.4 s (decision 0021).
     assert!(slowest[4] < millis(1250), "{slowest:?}");
-    // From run to run it is 1 to 5 %.
-    assert!(wastes.iter().sum::<f64>() < 0.035 * 9.0, "{wastes:?}");
+    // From run to run it differs by a few times.
+    assert!(wastes.iter().sum::<f64>() < 0.025 * 9.0, "{wastes:?}");
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::{
     Node,
     fetch::{Fetch, ListAsk, Phase},
-    fetching::HEDGED,
     io::Output,
     links::Link,
     origins::OriginUse,
@@ -21,9 +20,8 @@ use crate::{
 
 /// A peer that was asked for a group list has this long.
 const LIST_PATIENCE: Duration = Duration::from_millis(400);
-/// Bytes of the lists behind one that are asked for along with it, if its segment has time: a request costs more than the lists of the next
-/// few segments.
-const AHEAD: u64 = 8 * 1024;
+/// Bytes of the lists behind one that are asked for along with it: a request costs more than the lists of the next few segments.
+const AHEAD: u64 = 32 * 1024;
 /// Most lists that are kept for later, and that are asked of peers for later.
 const MAX_AHEAD: usize = 64;
 
@@ -101,24 +99,23 @@ impl Node {
             .filter(|(_, claim)| ask_peer && self.p2p && claim.holds_some())
             .map(|(link, _)| link)
             .min_by_key(|link| self.links[link].rtt);
-        let ahead = if fetch.deadline > now + HEDGED { AHEAD } else { 0 };
         let ask = match holder {
             Some(link) => {
                 self.say(link, &LinkMessage::GetList(content));
-                self.ask_ahead(link, fetch, ahead);
+                self.ask_ahead(link, fetch);
                 fetch.list_values.clear();
                 ListAsk::Peer(link, now + LIST_PATIENCE)
             }
-            None => self.ask_sidecar(fetch, ahead, now).map_or(ListAsk::Nowhere, ListAsk::Sidecar),
+            None => self.ask_sidecar(fetch, now).map_or(ListAsk::Nowhere, ListAsk::Sidecar),
         };
         fetch.phase = Phase::Listing { content, len, ask };
     }
 
     /// Asks a peer that is asked for a list for the next ones too, if it has them.
     #[inline(never)]
-    fn ask_ahead(&mut self, link: LinkId, fetch: &Fetch, ahead: u64) {
+    fn ask_ahead(&mut self, link: LinkId, fetch: &Fetch) {
         let Some(stream) = self.streams.get(&fetch.stream) else { return };
-        for (content, len, _) in stream.listed_behind(&fetch.key, ahead) {
+        for (content, len, _) in stream.listed_behind(&fetch.key, AHEAD) {
             let known = self.store.get(&content).is_some() || self.lists.knows(&content);
             let held = |state: &Link| state.claims.on(&content).is_some_and(Claim::holds_some);
             if !known && self.segment_of(&content).is_none() && self.links.get(&link).is_some_and(held) {
@@ -130,7 +127,7 @@ impl Node {
 
     /// Asks the sidecar, unless the list comes along with one that it was asked for.
     #[inline(never)]
-    fn ask_sidecar(&mut self, fetch: &Fetch, ahead: u64, now: Timestamp) -> Option<OriginRequestId> {
+    fn ask_sidecar(&mut self, fetch: &Fetch, now: Timestamp) -> Option<OriginRequestId> {
         let (track, needed) = self.streams.get(&fetch.stream)?.list_place(&fetch.key)?;
         if let Some((request, asked)) = &self.lists.reading
             && (asked.stream, asked.track) == (fetch.stream, track)
@@ -141,7 +138,7 @@ impl Node {
             return Some(*request);
         }
         let stream = self.streams.get(&fetch.stream)?;
-        let behind = stream.listed_behind(&fetch.key, ahead);
+        let behind = stream.listed_behind(&fetch.key, AHEAD);
         let end = behind.into_iter().map(|(.., end)| end).fold(needed.end(), u64::max);
         let range = ByteRange::new(needed.start(), end)?;
         let path = stream.sidecar(track)?;

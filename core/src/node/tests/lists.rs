@@ -10,7 +10,6 @@ use crate::{
 };
 
 const LONG: Duration = Duration::from_secs(20);
-const SOON: Duration = Duration::from_secs(5);
 
 /// Bytes of the list of one segment.
 const LIST: u64 = 32 * GROUPS as u64;
@@ -57,9 +56,9 @@ fn list_part(of: u32, values_of: u32) -> LinkMessage {
 /// A tab alone that has the first segment's list.
 fn alone() -> Lab {
     let mut lab = Lab::connected(1);
-    lab.fetch(0, 0, SOON);
-    assert_eq!(wanted(&lab, 0), [(0, 1)], "what is needed soon is waited for, and comes alone");
-    give(&mut lab, 0, 8);
+    lab.fetch(0, 0, LONG);
+    assert_eq!(wanted(&lab, 0), [(0, 8)]);
+    give(&mut lab, 0, 1);
     lab
 }
 
@@ -128,15 +127,6 @@ fn a_holder_is_asked_for_the_lists_of_the_next_segments_that_it_holds_too() {
     lab.advance(Duration::from_secs(1));
     assert_eq!(asked_of_peers(&lab, 1), [0, 1, 2, 5], "each once");
     assert_eq!((wanted(&lab, 1), lab.tabs[1].delivered.len()), (Vec::new(), 4));
-}
-
-#[test]
-fn a_holder_is_asked_for_one_list_where_the_segment_is_needed_soon() {
-    let mut lab = Lab::connected(2);
-    [0, 1].into_iter().for_each(|number| lab.hold(0, number));
-    lab.advance(Duration::from_secs(1));
-    lab.fetch(1, 0, SOON);
-    assert_eq!(asked_of_peers(&lab, 1), [0]);
 }
 
 #[test]
