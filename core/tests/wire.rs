@@ -303,7 +303,7 @@ fn data(group: &[u8]) -> Vec<u8> {
 #[test]
 fn data_keeps_its_encoding_and_a_short_header() {
     assert_golden("data", &data(b"group"));
-    let run = MAX_RUN * GROUP_LEN as usize;
+    let run = 4 * GROUP_LEN as usize;
     assert_golden("data_run_header", &data_header(RequestId::new(300), GroupIndex::new(4092), run));
     let read = Data::decode(&vectors()["data"]).map(|data| data.unwrap().bytes.to_vec());
     assert_eq!(read, Ok(b"group".to_vec()));

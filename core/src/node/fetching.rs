@@ -14,7 +14,7 @@ use crate::{
     swarm::{Claim, Holder, Late, assign, duty, rarest_first},
     time::Timestamp,
     units::{GroupIndex, GroupRange},
-    wire::{LinkMessage, MAX_RUN, Request},
+    wire::{LinkMessage, Request},
 };
 
 /// Holders that bring nothing for so long are not waited for.
@@ -27,6 +27,8 @@ pub(super) const HEDGED: Duration = Duration::from_secs(6);
 const SCARCE: Duration = Duration::from_secs(5);
 /// Every fetch is looked at so often, whatever happened.
 const LOOK: Duration = Duration::from_millis(250);
+/// Groups are asked for from a multiple of so many on: most messages bring as many.
+const ALIGNED: u32 = 4;
 /// Most groups one scheduling pass looks at.
 const MAX_PASS: usize = 256;
 
@@ -392,10 +394,10 @@ impl Node {
     }
 }
 
-/// The place of the first of the groups up to this one that may share a message with it.
+/// The place of the first of the groups up to this one that is a good one to begin with.
 fn run_start(groups: &[GroupIndex], place: usize) -> usize {
-    let message = |group: &GroupIndex| group.value() / MAX_RUN as u32;
-    let shares = |group: &&GroupIndex| message(group) == message(&groups[place]);
+    let run = |group: &GroupIndex| group.value() / ALIGNED;
+    let shares = |group: &&GroupIndex| run(group) == run(&groups[place]);
     place - groups[..place].iter().rev().take_while(shares).count()
 }
 
@@ -404,7 +406,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_begins_where_a_message_would() {
+    fn an_order_begins_at_a_multiple_of_four() {
         let groups = [1, 2, 3, 4, 6, 7, 11].map(GroupIndex::new);
         let starts: Vec<_> = (0..groups.len()).map(|place| run_start(&groups, place)).collect();
         assert_eq!(starts, [0, 0, 0, 3, 3, 3, 6]);

@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn a_message_takes_as_many_groups_as_are_out_in_120_ms() {
         let ten = uploads(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-        assert_eq!(messages(20_000_000, &ten, MAX_RUN), [(0, 4), (4, 4), (8, 2)]);
+        assert_eq!(messages(20_000_000, &ten, MAX_RUN), [(0, 8), (8, 2)]);
         assert_eq!(messages(300_000, &ten[..5], MAX_RUN), [(0, 2), (2, 2), (4, 1)]);
         assert_eq!(messages(150_000, &ten[..2], MAX_RUN), [(0, 1), (1, 1)]);
         assert_eq!(messages(20_000_000, &ten[..2], 1), [(0, 1), (1, 1)]);

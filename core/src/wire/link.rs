@@ -24,8 +24,8 @@ pub const MAX_RANGES: usize = 64;
 pub const MAX_LIST_PART: usize = 1024;
 /// Upper bound of the bytes a [`Data`] frame has before its groups.
 pub const DATA_HEADER_MAX: usize = 64;
-/// Most groups in one [`Data`] frame.
-pub const MAX_RUN: usize = 4;
+/// Most groups in one [`Data`] frame: 128 KiB, half of what a browser takes in a message.
+pub const MAX_RUN: usize = 8;
 /// Longest transport message that is accepted on a bulk channel.
 pub const MAX_DATA_LEN: usize = DATA_HEADER_MAX + MAX_RUN * GROUP_LEN as usize;
 
