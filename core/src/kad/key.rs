@@ -20,6 +20,19 @@ impl Key {
         Self(bytes)
     }
 
+    /// A key that shares so many bits with this one, 0 to 255, and not the next; those behind are by chance.
+    #[must_use]
+    pub(super) fn leaving_at(self, bits: u32, chance: [u8; 32]) -> Self {
+        let place = bits as usize / 8;
+        let bit = 0x80 >> (bits % 8);
+        let mut key = chance;
+        key[..place].copy_from_slice(&self.0[..place]);
+        // Of the byte in which they part: what is before the bit from here, the bit the other way round, what is behind by chance.
+        let behind = bit - 1;
+        key[place] = self.0[place] & !(bit | behind) | !self.0[place] & bit | chance[place] & behind;
+        Self(key)
+    }
+
     /// How far another key is away.
     pub fn distance(self, other: Self) -> Distance {
         let mut apart = self.0;

@@ -16,6 +16,7 @@ mod mutable;
 mod providers;
 mod routes;
 mod table;
+mod upkeep;
 mod width;
 
 pub use key::{Distance, Key};
@@ -24,4 +25,5 @@ pub use mutable::{LONGEST, MAX_VALUE, Mutables, Put, Sponsor, Value};
 pub use providers::{EXPIRY, MAX_ANSWER, MAX_PROVIDERS, Provider, Providers, REFRESH, Refusal};
 pub use routes::{BUDGET, PATIENCE, RouteId, RouteMessage, RouteOutput, Routes};
 pub use table::{Contact, Offer, Table};
+pub use upkeep::{Search, Upkeep};
 pub use width::Width;

@@ -178,6 +178,26 @@ impl Table {
         (siblings.len() >= 3).then_some(1.0 + others.max(self.contacts.len() as f64))
     }
 
+    /// Buckets that have room, and how many contacts each has: those that not all siblings are nearer than, the largest half of the space first.
+    pub fn thin_buckets(&self) -> Vec<(u32, usize)> {
+        let siblings = self.siblings();
+        let last = self.contacts.iter().rfind(|contact| siblings.contains(&contact.link));
+        // While there are too few siblings everybody may become one.
+        let reach = last
+            .filter(|_| siblings.len() >= self.width.siblings)
+            .map_or(0, |last| self.apart(last).common_bits());
+        let others =
+            self.contacts.iter().filter(|contact| !contact.client && !siblings.contains(&contact.link));
+        let of: Vec<u32> = others.map(|contact| self.apart(contact).common_bits()).collect();
+        let held = |bits: u32| of.iter().filter(|other| **other == bits).count();
+        (0..reach).map(|bits| (bits, held(bits))).filter(|(_, held)| *held < self.width.bucket).collect()
+    }
+
+    /// Whether a contact would be taken in now.
+    pub fn has_place(&self, contact: Contact, now: Timestamp) -> bool {
+        self.clone().offer(contact, now) != Offer::Refused
+    }
+
     /// Fits the width to the network's size. The contacts that are too many now, the worst first, are to be shed.
     pub fn resize(&mut self) {
         if let Some(peers) = self.estimate() {

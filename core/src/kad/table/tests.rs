@@ -359,3 +359,29 @@ mod sequences {
         }
     }
 }
+
+#[test]
+fn buckets_with_room_are_those_between_the_whole_space_and_the_siblings() {
+    let mut table = narrow();
+    (1..=2).for_each(|last| assert_eq!(offer(&mut table, contact(0, last)), Offer::Kept));
+    assert_eq!(table.thin_buckets(), [], "whoever comes is a sibling");
+    assert_eq!(offer(&mut table, contact(0x10, 3)), Offer::Kept);
+    assert_eq!(table.thin_buckets(), [(0, 0), (1, 0), (2, 0)]);
+    (4..=5).for_each(|last| assert_eq!(offer(&mut table, contact(0x80, last)), Offer::Kept));
+    assert_eq!(offer(&mut table, contact(0x40, 6)), Offer::Kept);
+    assert_eq!(offer(&mut table, Contact { client: true, ..contact(0x20, 7) }), Offer::Kept);
+    assert_eq!(table.thin_buckets(), [(1, 1), (2, 0)], "a client is of no use in one");
+}
+
+#[test]
+fn there_is_a_place_for_whom_an_offer_would_take_in_and_asking_changes_nothing() {
+    let mut table = with_siblings();
+    (1..=2).for_each(|last| assert_eq!(offer(&mut table, contact(0x80, last)), Offer::Kept));
+    let before = table.contacts().to_vec();
+    let place = |contact| table.has_place(contact, NOW);
+    assert_eq!(
+        (place(contact(0x40, 9)), place(contact(0x80, 9)), place(contact(0, 0))),
+        (true, false, false)
+    );
+    assert_eq!(table.contacts(), before);
+}
