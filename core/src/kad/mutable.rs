@@ -104,7 +104,7 @@ impl Mutables {
             if expected.is_some_and(|expected| expected != 0) {
                 return Put::Changed { sequence: 0 };
             }
-            if !self.has_room(&sponsor) {
+            if !self.make_room(&sponsor) {
                 return Put::Full;
             }
             let mark = value.sequence;
@@ -143,18 +143,23 @@ impl Mutables {
         })
     }
 
-    fn has_room(&self, sponsor: &Sponsor) -> bool {
-        // Who only remembers numbers makes room for values, but not for more than there may be.
-        let live = self.slots.values().filter(|known| known.value.is_some());
-        let (mut all, mut of_peer, mut of_group) = (0, 0, 0);
-        for known in live {
-            all += 1;
+    /// Whether a sponsor may have one more slot. Those that are only remembered count as well, so that nobody fills the memory with records
+    /// that expire soon; where it is full, the one whose value is gone longest is forgotten.
+    fn make_room(&mut self, sponsor: &Sponsor) -> bool {
+        let (mut of_peer, mut of_group) = (0, 0);
+        for known in self.slots.values() {
             of_peer += usize::from(known.sponsor.peer == sponsor.peer);
             of_group += usize::from(known.sponsor.group == sponsor.group);
         }
+        if of_peer >= MAX_OF_PEER || of_group >= LEAST_OF_GROUP.max(self.slots.len() / GROUP_SHARE) {
+            return false;
+        }
+        if self.slots.len() >= MAX_SLOTS {
+            let remembered = self.slots.iter().filter(|(_, known)| known.value.is_none());
+            let oldest = remembered.min_by_key(|(_, known)| known.expires).map(|(slot, _)| *slot);
+            oldest.and_then(|oldest| self.slots.remove(&oldest));
+        }
         self.slots.len() < MAX_SLOTS
-            && of_peer < MAX_OF_PEER
-            && of_group < LEAST_OF_GROUP.max(all / GROUP_SHARE)
     }
 
     /// Values go when their time is over, the memory of their numbers later.
@@ -265,6 +270,34 @@ mod tests {
         assert_eq!(store(Sponsor { peer: sponsor(200).peer, ..sponsor(1) }), Put::Full);
         assert_eq!(store(sponsor(200)), Put::Stored);
         assert_eq!(put(&mut records, 2, 1, None), Put::Stored, "to change one is none more");
+    }
+
+    #[test]
+    fn records_that_expire_at_once_fill_no_replica_either() {
+        let mut records = Mutables::new();
+        let (mut number, mut now) = (0, NOW);
+        let mut store = |by: u16, now| {
+            number += 1;
+            let mut peer = [0xff; 32];
+            peer[..2].copy_from_slice(&by.to_be_bytes());
+            let group = NetworkGroup::from_bytes([(by / 80) as u8; 16]);
+            let sponsor = Sponsor { peer: PeerId::from_bytes(peer), group };
+            records.put(slot(number), value(1, 1), None, sponsor, Duration::from_secs(1), now)
+        };
+        // Of one peer: no more than it could have that last.
+        let mut stored = 0;
+        for _ in 0..2 * MAX_OF_PEER {
+            stored += usize::from(store(0, now) == Put::Stored);
+            now = now + Duration::from_secs(2);
+        }
+        assert_eq!(stored, MAX_OF_PEER);
+        // Of many groups: whose values are gone make way.
+        for by in 1..=MAX_SLOTS as u16 {
+            assert_eq!(store(by, now), Put::Stored, "{by}");
+            now = now + Duration::from_secs(2);
+        }
+        assert_eq!(records.slots.len(), MAX_SLOTS);
+        assert_eq!(put(&mut records, 1, 1, None), Put::Stored, "a newcomer finds room");
     }
 
     #[cfg(not(target_arch = "wasm32"))]
