@@ -1,9 +1,9 @@
-//! How long lookups through a mesh take, what they cost and how many find what is there: `cargo xtask bench overlay`, `SIZES`, `LOOKUPS` and
-//! `SEEDS` to choose. Tables are those of a mesh at rest; one tab in ten only asks.
+//! How long lookups through a mesh take, what they cost and how many find what is there: `cargo xtask bench overlay`, `SIZES`, `LOOKUPS`, `SCHEDULES`
+//! and `SEEDS` to choose. Tables are those of a mesh at rest; one tab in ten only asks.
 
 use std::time::Instant;
 
-use tabswarm_tests::overlay::Scenario;
+use tabswarm_tests::overlay::{Scenario, rollbacks};
 
 /// Meshes by name: their share of super-peers, and of peers that take everything and say nothing.
 const MESHES: [(&str, f64, f64); 5] = [
@@ -27,6 +27,14 @@ fn main() {
                 );
             }
         }
+    }
+    for seed in numbers("SEEDS", "1,2,3") {
+        let schedules = numbers("SCHEDULES", "1000000").next().expect("SCHEDULES is a number");
+        let found = rollbacks(schedules, true, seed);
+        println!(
+            "mutable records, seed {seed}: {schedules} schedules, {} reads, {} older values brought back, {} taken for the newest",
+            found.reads, found.attempts, found.accepted
+        );
     }
 }
 

@@ -9,6 +9,8 @@
 
 mod lookups;
 mod mesh;
+mod rollback;
 mod space;
 
 pub use lookups::{Outcomes, Scenario};
+pub use rollback::{Rollbacks, rollbacks};
