@@ -3,6 +3,7 @@
 use litemap::LiteMap;
 
 use super::{Key, Value};
+use crate::id::PeerId;
 
 /// Replicas that have to answer.
 pub const QUORUM: usize = 3;
@@ -15,14 +16,18 @@ pub struct Reading {
     slot: Key,
     /// The highest number that was read before.
     mark: u64,
-    answers: usize,
+    /// Who has answered, each once.
+    answers: Vec<PeerId>,
     newest: Option<Value>,
 }
 
 impl Reading {
-    /// A replica answered: with a verified value, or that it has none.
-    pub fn answered(&mut self, value: Option<Value>) {
-        self.answers += 1;
+    /// A replica answered: with a verified value, or that it has none. Who answers again says nothing more.
+    pub fn answered(&mut self, replica: PeerId, value: Option<Value>) {
+        if self.answers.contains(&replica) {
+            return;
+        }
+        self.answers.push(replica);
         let number = |value: &Option<Value>| value.as_ref().map(|value| value.sequence);
         if value.as_ref().is_some_and(|value| value.sequence >= self.mark)
             && number(&value) > number(&self.newest)
@@ -33,7 +38,7 @@ impl Reading {
 
     /// Whether [`QUORUM`] replicas have answered.
     pub fn is_enough(&self) -> bool {
-        self.answers >= QUORUM
+        self.answers.len() >= QUORUM
     }
 }
 
@@ -54,7 +59,7 @@ impl Marks {
     /// Begins to read a slot.
     pub fn read(&self, slot: Key) -> Reading {
         let mark = self.marks.get(&slot).map_or(0, |(number, _)| *number);
-        Reading { slot, mark, answers: 0, newest: None }
+        Reading { slot, mark, answers: Vec::new(), newest: None }
     }
 
     /// Ends a read: the newest value, none older than any that was read before; `None` if there is none, or fewer than [`QUORUM`]
@@ -82,7 +87,7 @@ impl Marks {
 
     /// Takes a number that was kept.
     pub fn restore(&mut self, slot: Key, number: u64) {
-        if self.marks.len() < MAX_MARKS {
+        if self.marks.len() < MAX_MARKS || self.marks.contains_key(&slot) {
             let known = self.marks.entry(slot).or_insert((number, 0));
             known.0 = known.0.max(number);
         }
@@ -103,9 +108,13 @@ mod tests {
         Value { sequence, record: sequence.to_be_bytes().to_vec() }
     }
 
+    fn peer(number: u8) -> PeerId {
+        PeerId::from_bytes([number; 32])
+    }
+
     fn read(marks: &mut Marks, answers: &[Option<u64>]) -> Option<u64> {
         let mut reading = marks.read(slot(1));
-        answers.iter().for_each(|answer| reading.answered(answer.map(value)));
+        (1..).zip(answers).for_each(|(replica, answer)| reading.answered(peer(replica), answer.map(value)));
         marks.finish(reading).map(|value| value.sequence)
     }
 
@@ -116,6 +125,15 @@ mod tests {
         assert_eq!(read(&mut marks, &[None, None, Some(6)]), Some(6));
         assert_eq!(read(&mut marks, &[Some(9), Some(9)]), None, "two may be one attacker's");
         assert_eq!(read(&mut marks, &[None, None, None]), None);
+    }
+
+    #[test]
+    fn one_replica_that_answers_three_times_is_no_quorum() {
+        let mut marks = Marks::new();
+        let mut reading = marks.read(slot(1));
+        (0..QUORUM).for_each(|_| reading.answered(peer(1), Some(value(9))));
+        assert!(!reading.is_enough());
+        assert_eq!(marks.finish(reading), None);
     }
 
     #[test]
@@ -134,7 +152,7 @@ mod tests {
         let mut marks = Marks::new();
         let mut readings = [marks.read(slot(1)), marks.read(slot(1))];
         for (reading, sequence) in readings.iter_mut().zip([4, 7]) {
-            (0..QUORUM).for_each(|_| reading.answered(Some(value(sequence))));
+            (0..QUORUM as u8).for_each(|replica| reading.answered(peer(replica), Some(value(sequence))));
         }
         let [behind, ahead] = readings;
         assert_eq!(marks.finish(ahead), Some(value(7)));
@@ -147,7 +165,8 @@ mod tests {
         for number in 0..2 * MAX_MARKS as u16 {
             for slot in [slot(number), slot(0)] {
                 let mut reading = marks.read(slot);
-                (0..QUORUM).for_each(|_| reading.answered(Some(value(u64::from(number) + 1))));
+                (0..QUORUM as u8)
+                    .for_each(|replica| reading.answered(peer(replica), Some(value(u64::from(number) + 1))));
                 assert!(marks.finish(reading).is_some());
             }
         }

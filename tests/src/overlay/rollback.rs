@@ -159,7 +159,7 @@ impl Schedule {
             };
             let older = answer.as_ref().is_some_and(|value| value.sequence < self.readers[reader].1);
             self.found.attempts += u64::from(older);
-            reading.answered(answer);
+            reading.answered(PeerId::from_bytes([replica as u8; 32]), answer);
         }
         let (marks, highest) = &mut self.readers[reader];
         if let Some(value) = marks.finish(reading) {
