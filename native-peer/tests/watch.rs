@@ -56,6 +56,31 @@ fn a_playlist_brings_the_manifest_along_while_that_is_short_and_the_stream_goes_
 }
 
 #[test]
+fn a_playlist_brings_the_list_of_its_newest_segment_along_while_there_is_room() {
+    let mut live = Live::new();
+    let newest = |live: &Live, path: &str| {
+        let (manifest, list) = live.published_along("index.m3u8").1.expect("short");
+        let list = list?;
+        assert_eq!(manifest.lookup(&key(path)).map(|entry| entry.root()), Some(list.root()));
+        Some(list)
+    };
+    live.package(0, 3);
+    live.look();
+    assert_eq!(newest(&live, "2.m4s").unwrap().values().len(), 3);
+    live.package(0, 4);
+    live.write("3.m4s", sample(3, 100));
+    live.look();
+    assert_eq!(newest(&live, "3.m4s"), None, "one of a single group needs none");
+    live.package(0, 5);
+    live.write("4.m4s", sample(4, 300 * 16 * 1024));
+    live.look();
+    assert_eq!(newest(&live, "4.m4s"), None, "too long");
+    live.package(0, 6);
+    live.look();
+    assert!(newest(&live, "5.m4s").is_some());
+}
+
+#[test]
 fn what_was_published_before_can_be_followed_itself() {
     let mut live = Live::new();
     live.package(0, 3);

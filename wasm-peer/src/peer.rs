@@ -112,7 +112,7 @@ impl Peer {
         Ok(place)
     }
 
-    /// Gives the manifest of a stream in `Origin` mode, or a newer one: the answer to the `requestManifest` hook, or one that came
+    /// Gives the manifest of a stream in `Origin` mode, or a newer one: the answer to the `requestManifest` hook, or what came
     /// `along` with a playlist. Without its first one a stream's segments come over HTTP only.
     ///
     /// # Errors
@@ -126,13 +126,17 @@ impl Peer {
     ) -> Result<(), JsValue> {
         let Some(id) = self.stream(stream) else { return Ok(()) };
         let trust = self.driver.node.trust(id).unwrap_or(Trust::Origin);
-        let decoded = manifest.map(|bytes| decode(&bytes, &trust)).transpose();
+        let bytes = manifest;
+        let decoded = bytes.as_deref().map(|bytes| decode(bytes, &trust)).transpose();
         let (manifest, result) = match decoded {
             Ok(manifest) => (manifest, Ok(())),
             Err(error) => (None, Err(error)),
         };
         self.driver.tell(|node, now| match manifest {
-            Some(manifest) if along => node.take_along_manifest(id, manifest, now),
+            Some(manifest) if along => {
+                let list = bytes.as_deref().and_then(|bytes| manifest.list_along(bytes));
+                node.take_along(id, manifest, list, now);
+            }
             Some(manifest) => node.add_manifest(id, manifest, now),
             None if along => {}
             None => node.manifest_failed(id, now),

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_SEGMENTS, MAX_TRACKS, Manifest, ManifestError, SegmentEntry, Track};
+use super::{GroupList, MAX_SEGMENTS, MAX_TRACKS, Manifest, ManifestError, SegmentEntry, Track};
 use crate::{
     bounded::{BoundedString, BoundedVec},
     identity::{Identity, PublicKey, Signature, domain},
@@ -17,6 +17,10 @@ pub const MAX_MANIFEST_LEN: usize = 4 * 1024 * 1024;
 
 const MAGIC: &[u8; 8] = b"tabswarm";
 const VERSION: u16 = 1;
+/// Magic, version, kind and the body's length.
+const HEADER_LEN: usize = 15;
+/// The key and the signature of a signed one.
+const PUBLISHER_LEN: usize = 32 + 64;
 const UNSIGNED: u8 = 0;
 const SIGNED: u8 = 1;
 
@@ -120,15 +124,15 @@ impl Manifest {
             _ => return Err(ManifestError::Malformed),
         }
         let malformed = |_| ManifestError::Malformed;
-        let (body, rest) = postcard::take_from_bytes::<BodyIn>(body).map_err(malformed)?;
-        // The file of a complete stream ends here, unless something of it was withdrawn.
-        let (refresh_ms, rest) = match rest {
-            [] => (0, rest),
-            rest => postcard::take_from_bytes(rest).map_err(malformed)?,
+        let (body, more) = postcard::take_from_bytes::<BodyIn>(body).map_err(malformed)?;
+        // The body of a complete stream ends here, unless something of it was withdrawn.
+        let (refresh_ms, more) = match more {
+            [] => (0, more),
+            more => postcard::take_from_bytes(more).map_err(malformed)?,
         };
-        let withdrawn = match rest {
+        let withdrawn = match more {
             [] => BoundedVec::new(),
-            rest => postcard::from_bytes(rest).map_err(malformed)?,
+            more => postcard::from_bytes(more).map_err(malformed)?,
         };
         let (tracks, segments) = (body.tracks.into_vec(), body.segments.into_vec());
         let mut manifest = Self::sorted(body.stream.into_string(), body.created, tracks, segments)?;
@@ -136,12 +140,32 @@ impl Manifest {
         manifest.withdrawn = withdrawn;
         Ok(manifest)
     }
+
+    /// What comes along with a playlist: the file, and the group list of one of its segments behind it.
+    pub fn encode_along(mut file: Vec<u8>, list: &GroupList) -> Vec<u8> {
+        file.extend_from_slice(list.root().as_bytes());
+        list.values().iter().for_each(|value| file.extend_from_slice(value.as_bytes()));
+        file
+    }
+
+    /// The list that came along behind the file of this manifest; `None` if what is there is no list of a segment of it.
+    pub fn list_along(&self, bytes: &[u8]) -> Option<GroupList> {
+        let [.., kind, l0, l1, l2, l3] = *bytes.first_chunk::<HEADER_LEN>()?;
+        let body = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+        let behind = bytes.get(HEADER_LEN..)?.get(body..)?.get(PUBLISHER_LEN * usize::from(kind)..)?;
+        let (root, values) = behind.split_first_chunk::<32>()?;
+        let entry = self.segments().iter().find(|entry| entry.root().as_bytes() == root)?;
+        GroupList::from_sidecar(entry, values).ok()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::manifest::tests::{entry, manifest};
+    use crate::content::{
+        ListHasher, SegmentKey,
+        manifest::tests::{entry, manifest},
+    };
 
     fn publisher() -> Identity {
         Identity::from_seed([1; 32])
@@ -220,6 +244,50 @@ mod tests {
         let mut file = manifest().encode_signed(&publisher()).unwrap();
         file.extend_from_slice(b"later");
         assert_eq!(Manifest::decode(&file, &pinned()), Ok(manifest()));
+    }
+
+    #[test]
+    fn a_list_behind_the_end_counts_if_it_is_one_of_a_segment() {
+        let bytes: Vec<u8> = (0..40_000_u32).map(|number| number as u8).collect();
+        let list_of = |bytes: &[u8]| {
+            let mut hasher = ListHasher::new();
+            hasher.update(bytes).unwrap();
+            hasher.finish_list().unwrap()
+        };
+        let list = list_of(&bytes);
+        let track = Track::new("a", "b").unwrap();
+        let segment = |list: &GroupList| {
+            let key = SegmentKey::new("1.m4s", None).unwrap();
+            SegmentEntry::new(key, 0, list.len(), list.root(), 0)
+        };
+        let with = |list: &GroupList| {
+            let segments = vec![segment(list)];
+            Manifest::new("s", WallTime::default(), vec![track.clone()], segments).unwrap()
+        };
+        let read = |bytes: &[u8]| {
+            let manifest = Manifest::decode(bytes, &pinned()).unwrap();
+            let list = manifest.list_along(bytes);
+            (manifest, list)
+        };
+
+        let file = with(&list).encode_signed(&publisher()).unwrap();
+        let along = Manifest::encode_along(file.clone(), &list);
+        assert_eq!(read(&along), (with(&list), Some(list.clone())));
+        assert_eq!(
+            Manifest::decode(&along, &pinned()),
+            Ok(with(&list)),
+            "who does not know of lists sees none"
+        );
+        for len in file.len()..along.len() {
+            assert_eq!(read(&along[..len]), (with(&list), None), "{len} bytes");
+        }
+        for byte in file.len()..along.len() {
+            let mut wrong = along.clone();
+            wrong[byte] ^= 1;
+            assert_eq!(read(&wrong), (with(&list), None), "byte {byte}");
+        }
+        let other = list_of(&bytes[1..]);
+        assert_eq!(read(&Manifest::encode_along(file, &other)).1, None, "of another segment");
     }
 
     #[test]

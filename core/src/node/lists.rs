@@ -32,8 +32,6 @@ pub(super) struct ListsAhead {
     lists: Vec<GroupList>,
     /// Asked of peers, the oldest first.
     asked: Vec<(LinkId, ContentId, SegmentLen)>,
-    /// What was asked of a sidecar last.
-    reading: Option<(OriginRequestId, SidecarRequest)>,
 }
 
 impl ListsAhead {
@@ -129,13 +127,15 @@ impl Node {
     #[inline(never)]
     fn ask_sidecar(&mut self, fetch: &Fetch, now: Timestamp) -> Option<OriginRequestId> {
         let (track, needed) = self.streams.get(&fetch.stream)?.list_place(&fetch.key)?;
-        if let Some((request, asked)) = &self.lists.reading
-            && (asked.stream, asked.track) == (fetch.stream, track)
-            && asked.range.start() <= needed.start()
-            && needed.end() <= asked.range.end()
-            && self.origins.contains_key(request)
-        {
-            return Some(*request);
+        let covers = |asked: &SidecarRequest| {
+            (asked.stream, asked.track) == (fetch.stream, track)
+                && asked.range.start() <= needed.start()
+                && needed.end() <= asked.range.end()
+        };
+        for (request, origin) in &self.origins {
+            if matches!(origin, OriginUse::Sidecar(asked) if covers(asked)) {
+                return Some(*request);
+            }
         }
         let stream = self.streams.get(&fetch.stream)?;
         let behind = stream.listed_behind(&fetch.key, AHEAD);
@@ -144,7 +144,6 @@ impl Node {
         let path = stream.sidecar(track)?;
         let request = OriginRequestId::new(self.next_handle());
         let asked = SidecarRequest { stream: fetch.stream, track, range, started: now };
-        self.lists.reading = Some((request, asked));
         self.origins.insert(request, OriginUse::Sidecar(asked));
         self.output(Output::SidecarFetch { request, stream: fetch.stream, path, range });
         Some(request)
@@ -185,6 +184,7 @@ impl Node {
                     node.start_trading(fetch, list, now);
                 }
             }),
+            None if self.store.get(&list.root()).is_some() => {}
             None => self.lists.keep(list),
         }
     }
@@ -213,7 +213,7 @@ impl Node {
     /// Adds a part of a list to what came before; the values, once they are all there.
     pub(super) fn gather_list(&mut self, link: LinkId, part: ListPart) -> Option<Vec<ChainingValue>> {
         if self.lists.answers(link, &part) {
-            return Some(part.values.into_iter().collect());
+            return Some(part.values.into_vec());
         }
         let segment = self.segment_of(&part.content)?;
         let fetch = self.fetches.get_mut(&segment)?;

@@ -42,7 +42,7 @@ use self::{
 };
 pub use crate::swarm::BULK_LOW;
 use crate::{
-    content::{BlockList, Manifest, Trust},
+    content::{BlockList, GroupList, Manifest, Trust},
     guard::{Bans, DialBudget},
     id::{BlobHandle, FetchId, LinkId, OriginRequestId, PeerId, SegmentId, StreamId},
     identity::Identity,
@@ -185,15 +185,22 @@ impl Node {
     /// [`Node::trust`]. A later one replaces an earlier one, and never the other way round.
     pub fn add_manifest(&mut self, stream: StreamId, manifest: Manifest, now: Timestamp) {
         self.take_manifest(stream, Some(manifest), now);
-        self.stir();
         self.settle(now);
     }
 
-    /// Gives a manifest that came along with a playlist of a joined stream. It must satisfy [`Node::trust`]; one that is not newer than
-    /// what is there changes nothing, and does no harm.
-    pub fn take_along_manifest(&mut self, stream: StreamId, manifest: Manifest, now: Timestamp) {
+    /// Gives what came along with a playlist of a joined stream: a manifest, which must satisfy [`Node::trust`], and the group list of
+    /// one of its segments. A manifest that is not newer than what is there changes nothing, and does no harm.
+    pub fn take_along(
+        &mut self,
+        stream: StreamId,
+        manifest: Manifest,
+        list: Option<GroupList>,
+        now: Timestamp,
+    ) {
         self.take_manifest_along(stream, manifest, now);
-        self.stir();
+        if let Some(list) = list {
+            self.handle_list(list, now);
+        }
         self.settle(now);
     }
 
@@ -201,7 +208,6 @@ impl Node {
     /// keeps it.
     pub fn manifest_failed(&mut self, stream: StreamId, now: Timestamp) {
         self.take_manifest(stream, None, now);
-        self.stir();
         self.settle(now);
     }
 

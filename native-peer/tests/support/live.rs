@@ -11,7 +11,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tabswarm_core::{
-    content::{Manifest, SegmentKey, Trust},
+    content::{GroupList, Manifest, SegmentKey, Trust},
     identity::Identity,
     time::WallTime,
 };
@@ -123,11 +123,19 @@ impl<'a> Live<'a> {
 
     /// A playlist that viewers can load, as the packager wrote it, and the manifest that comes along with it.
     pub fn published(&self, path: &str) -> (String, Option<Manifest>) {
+        let (text, along) = self.published_along(path);
+        (text, along.map(|(manifest, _)| manifest))
+    }
+
+    /// That, and the group list that comes along, too.
+    pub fn published_along(&self, path: &str) -> (String, Option<(Manifest, Option<GroupList>)>) {
         let text = fs::read_to_string(self.web().join(path)).unwrap();
         match text.strip_suffix('\n').and_then(|text| text.rsplit_once("\n#EXT-X-TABSWARM:")) {
             Some((packaged, along)) if !along.contains('\n') => {
-                let manifest = Manifest::decode(&STANDARD.decode(along).unwrap(), &Trust::Origin).unwrap();
-                (format!("{packaged}\n"), Some(manifest))
+                let along = STANDARD.decode(along).unwrap();
+                let manifest = Manifest::decode(&along, &Trust::Origin).unwrap();
+                let list = manifest.list_along(&along);
+                (format!("{packaged}\n"), Some((manifest, list)))
             }
             _ => (text, None),
         }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{super::*, lab::*};
-use crate::content::{SegmentEntry, SegmentLen, Track};
+use crate::{
+    content::{SegmentEntry, SegmentLen, Track},
+    wire::LinkMessage,
+};
 
 const FAR: Duration = Duration::from_secs(20);
 const PERIOD: Duration = Duration::from_secs(2);
@@ -43,7 +46,7 @@ fn give(lab: &mut Lab, tab: usize, manifest: Manifest) {
 }
 
 fn give_along(lab: &mut Lab, tab: usize, manifest: Manifest) {
-    lab.call(tab, &[], |node, now| node.take_along_manifest(stream(signed()).id, manifest, now));
+    lab.call(tab, &[], |node, now| node.take_along(stream(signed()).id, manifest, None, now));
     lab.settle();
 }
 
@@ -278,6 +281,43 @@ fn a_manifest_that_came_along_with_a_playlist_need_not_be_asked_for() {
     lab.advance(PERIOD);
     lab.fetch(0, 2, FAR);
     assert_eq!(asks(&mut lab, 0), 1, "a playlist without one");
+}
+
+#[test]
+fn a_list_that_came_along_with_a_playlist_need_not_be_asked_for() {
+    let mut lab = lab(2);
+    lab.advance(PERIOD);
+    let along = |lab: &mut Lab, tab: usize, number: u32| {
+        let manifest = live(2, &[(0, 0), (1, 1), (2, 2)]);
+        let list = Some(list(&segment(number)));
+        lab.call(tab, &[], |node, now| node.take_along(stream(signed()).id, manifest, list, now));
+        lab.settle();
+    };
+    let asked = |lab: &Lab, tab: usize| {
+        let peers = lab.tabs[tab].said.iter().filter(|(_, said)| matches!(said, LinkMessage::GetList(_)));
+        (lab.tabs[tab].sidecars.len(), peers.count())
+    };
+    along(&mut lab, 0, 1);
+    lab.fetch(0, 1, FAR);
+    assert_eq!(asked(&lab, 0), (0, 0));
+    // It comes while it is waited for.
+    lab.fetch(0, 2, FAR);
+    assert_eq!(asked(&lab, 0), (1, 0));
+    along(&mut lab, 0, 2);
+    assert_eq!(lab.tabs[0].node.store.iter().count(), 2, "the lists of both are known");
+    lab.advance(Duration::from_secs(1));
+    serve(&mut lab, 0, 2);
+    serve(&mut lab, 0, 1);
+    assert!(lab.tabs[0].delivered.iter().all(|(_, _, how, _)| *how == Delivery::Verified));
+    assert_eq!(lab.tabs[0].delivered.len(), 2);
+    // What a tab has it does not keep twice.
+    along(&mut lab, 0, 1);
+    assert_eq!(lab.tabs[0].node.lists.take(&content(1)), None);
+    // The other tab has the list from its playlist, and the bytes from a peer.
+    along(&mut lab, 1, 1);
+    lab.fetch(1, 1, FAR);
+    lab.advance(Duration::from_secs(1));
+    assert_eq!((asked(&lab, 1), lab.tabs[1].node.stats().peer_bytes), ((0, 0), LEN));
 }
 
 #[test]

@@ -73,6 +73,13 @@ impl Ledger {
         files.into_iter().filter(|file| !self.known.values().any(|known| known.file == *file)).collect()
     }
 
+    /// The list of a playlist's newest segment, unless that needs none.
+    pub(super) fn newest(&self, track: usize) -> Option<&GroupList> {
+        let known = self.known.values().filter(|known| known.track == track && known.list.is_some());
+        let newest = known.max_by_key(|known| known.order)?;
+        newest.list.as_ref().filter(|list| !list.values().is_empty())
+    }
+
     /// The entries of a playlist's newest `window`, and its group lists one after the other.
     pub(super) fn listed(
         &self,

@@ -263,7 +263,7 @@ impl<'a> Watch<'a> {
         Ok((if ended { manifest } else { manifest.live(self.period()) }, sidecars))
     }
 
-    /// Adds the playlists whose segments are there, with the manifest, and the master playlist when all that it names are.
+    /// Adds the playlists whose segments are there, with the manifest and their newest list, and the master playlist when all that it names are.
     fn push_playlists(
         &self,
         stage: &Stage,
@@ -273,7 +273,8 @@ impl<'a> Watch<'a> {
         let mut texts = Vec::new();
         for (place, track) in self.tracks.iter().enumerate() {
             if track.named && !track.taken.is_empty() && track.taken != track.published {
-                output.push(stage.files.root().join(&track.file), bring_along(&track.taken, manifest));
+                let along = bring_along(&track.taken, manifest, self.ledger.newest(place));
+                output.push(stage.files.root().join(&track.file), along);
                 texts.push((Some(place), track.taken.clone()));
             }
         }
