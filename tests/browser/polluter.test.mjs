@@ -1,5 +1,5 @@
 // @ts-check
-/** One hostile tab of four alters the groups it sends: the others throw it out and play on. */
+/** One hostile tab of four alters the groups it sends, or sends none: the others throw it out and play on. */
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -47,32 +47,60 @@ async function openPolluter(stage, mode) {
   return { hostile, peerId: stats.peerId };
 }
 
+/**
+ * The others play until each has banned it; what they report then.
+ * @param {Stage} stage
+ */
+async function playUntilBanned(stage) {
+  const victims = await Promise.all(VICTIMS.map((name) => stage.play(name, { hls: buffering(12) })));
+  return Promise.all(
+    victims.map((victim) =>
+      victim.until('banned it and played on', (report) => bansOf(report).length > 0 && report.position > PLAYED_ON),
+    ),
+  );
+}
+
+/**
+ * Nothing wrong was delivered, nobody stalled, and nobody but the hostile tab was banned; when it was.
+ * @param {Stage} stage @param {any} report @param {string} peerId @param {string} who
+ */
+function assertUnharmed(stage, report, peerId, who) {
+  assert.deepEqual(stage.wrong(report), [], who);
+  assert.deepEqual(report.stalls, [], `${who}${timeline(report)}`);
+  const bans = bansOf(report);
+  assert.deepEqual(bans.map((/** @type {any} */ { detail }) => detail.peer), [peerId], who);
+  const { peers } = report.stats;
+  assert.ok(!peers.some((/** @type {any} */ { id, state }) => id === peerId && state === 'open'), who);
+  return bans[0];
+}
+
 for (const [claim, mode] of WAYS) {
   test(`a tab that ${claim} is banned after one bad group and nothing wrong is delivered`, async (t) => {
     const stage = await Stage.open(t, browser, 'signed');
     const { hostile, peerId } = await openPolluter(stage, mode);
-    const victims = await Promise.all(VICTIMS.map((name) => stage.play(name, { hls: buffering(12) })));
-    const reports = await Promise.all(
-      victims.map((victim) =>
-        victim.until('banned it and played on', (report) => bansOf(report).length > 0 && report.position > PLAYED_ON),
-      ),
-    );
+    const reports = await playUntilBanned(stage);
 
     const { altered } = await hostile.page.evaluate(() => /** @type {any} */ (globalThis).polluter);
     assert.ok(altered >= VICTIMS.length, `altered ${altered} groups`);
     for (const [at, report] of reports.entries()) {
       const who = VICTIMS[at];
-      assert.deepEqual(stage.wrong(report), [], who);
-      assert.deepEqual(report.stalls, [], `${who}${timeline(report)}`);
-      const bans = bansOf(report);
-      assert.deepEqual(bans.map((/** @type {any} */ { detail }) => detail.peer), [peerId], who);
+      const ban = assertUnharmed(stage, report, peerId, who);
       assert.ok(report.stats.badGroups <= 1, `${who} took ${report.stats.badGroups} bad groups`);
       const givers = report.events
-        .filter((/** @type {any} */ { type, atMs }) => type === 'segment-loaded' && atMs > bans[0].atMs + 2_000)
+        .filter((/** @type {any} */ { type, atMs }) => type === 'segment-loaded' && atMs > ban.atMs + 2_000)
         .flatMap((/** @type {any} */ { detail }) => detail.peers);
       assert.ok(!givers.includes(peerId), `${who} went on taking from it`);
-      const { peers } = report.stats;
-      assert.ok(!peers.some((/** @type {any} */ { id, state }) => id === peerId && state === 'open'), who);
     }
   });
 }
+
+test('a tab that says it holds the stream and never gives is banned, and nobody waits for it', async (t) => {
+  const stage = await Stage.open(t, browser, 'signed');
+  const { hostile, peerId } = await openPolluter(stage, 'silence');
+  for (const [at, report] of (await playUntilBanned(stage)).entries()) {
+    const ban = assertUnharmed(stage, report, peerId, VICTIMS[at]);
+    assert.equal(ban.detail.reason, 'never-gives', VICTIMS[at]);
+  }
+  const { altered } = await hostile.page.evaluate(() => /** @type {any} */ (globalThis).polluter);
+  assert.ok(altered >= VICTIMS.length, `swallowed ${altered} groups`);
+});

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * In a hostile tab before the page's scripts: alters the groups it sends (docs/protocol.md §4, data frame: type u16 LE
+ * In a hostile tab before the page's scripts: alters or swallows the groups it sends (docs/protocol.md §4, data frame: type u16 LE
  * = 32, length u32 LE, varints request and group, bytes), with headers that stay well formed.
  */
 
@@ -61,6 +61,10 @@
       return [join(first.header, data.bytes), join(data.header, first.bytes)];
     },
     replay: ({ header, bytes }) => [join(header, state.other.subarray(0, bytes.length))],
+    silence: () => {
+      state.altered += 1;
+      return [];
+    },
   };
 
   const send = RTCDataChannel.prototype.send;
