@@ -12,6 +12,7 @@ pub mod id;
 pub mod identity;
 pub mod kad;
 pub mod node;
+mod random;
 pub mod store;
 mod swarm;
 pub mod time;

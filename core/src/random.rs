@@ -2,31 +2,37 @@
 
 /// Random bytes, the same for the same seed.
 #[derive(Debug)]
-pub(super) struct Random {
+pub(crate) struct Random {
     seed: [u8; 32],
     counter: u64,
 }
 
 impl Random {
-    pub(super) fn new(seed: [u8; 32]) -> Self {
+    pub(crate) fn new(seed: [u8; 32]) -> Self {
         Self { seed, counter: 0 }
     }
 
     /// The next 32 bytes.
-    pub(super) fn bytes(&mut self) -> [u8; 32] {
+    pub(crate) fn bytes(&mut self) -> [u8; 32] {
         self.counter += 1;
         *blake3::keyed_hash(&self.seed, &self.counter.to_le_bytes()).as_bytes()
     }
 
     /// The next 16 bytes.
-    pub(super) fn half(&mut self) -> [u8; 16] {
+    pub(crate) fn half(&mut self) -> [u8; 16] {
         let mut half = [0; 16];
         half.copy_from_slice(&self.bytes()[..16]);
         half
     }
 
+    /// The next 8 bytes as a number.
+    pub(crate) fn number(&mut self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.bytes();
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// A number from 0 to 1, for jitter.
-    pub(super) fn fraction(&mut self) -> f64 {
+    pub(crate) fn fraction(&mut self) -> f64 {
         let [a, b, c, d, ..] = self.bytes();
         f64::from(u32::from_le_bytes([a, b, c, d])) / f64::from(u32::MAX)
     }

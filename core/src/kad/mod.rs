@@ -9,10 +9,14 @@
 //!
 //! What is said of a key is kept by the peers nearest to it, its replicas: who provides it ([`Providers`]), or the newest value that its
 //! owner signed ([`Mutables`]). Both take what was verified before, and bound what one peer or one network may make a replica keep.
+//!
+//! [`Overlay`] is one peer of it all.
 
+mod asks;
 mod key;
 mod lookup;
 mod mutable;
+mod overlay;
 mod providers;
 mod reading;
 mod routes;
@@ -20,9 +24,11 @@ mod table;
 mod upkeep;
 mod width;
 
+pub use asks::{Card, MAX_INTRODUCTION, MAX_RECORD};
 pub use key::{Distance, Key};
 pub use lookup::{Found, Lookup, Outcome, Step};
 pub use mutable::{LONGEST, MAX_VALUE, Mutables, Put, Sponsor, Value};
+pub use overlay::{Overlay, OverlayMessage, OverlayOutput, Proofs, REPLICAS, Setup};
 pub use providers::{EXPIRY, MAX_ANSWER, MAX_PROVIDERS, Provider, Providers, REFRESH, Refusal};
 pub use reading::{Marks, QUORUM, Reading};
 pub use routes::{BUDGET, PATIENCE, RouteId, RouteMessage, RouteOutput, Routes};

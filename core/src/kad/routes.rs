@@ -13,7 +13,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use litemap::LiteMap;
 
-use super::{Key, Table};
+use super::{Contact, Key, Table};
 use crate::{id::LinkId, time::Timestamp};
 
 /// A hop says that it has a request within this, or three of the link's round trips if that is longer.
@@ -82,8 +82,17 @@ pub enum RouteOutput {
         /// What is asked.
         body: Vec<u8>,
     },
-    /// What came of a copy of an own request; `None` if there was no way, or nothing came in time.
-    Ended(RouteId, Option<Vec<u8>>),
+    /// A request that was passed on from here has no way any more: [`Routes::answer`] with what is known here, or [`Routes::refuse`].
+    Stuck {
+        /// Which.
+        route: RouteId,
+        /// Where it goes.
+        key: Key,
+        /// What is asked.
+        body: Vec<u8>,
+    },
+    /// What came of a copy of an own request, and by which first hop; `None` if there was no way, or nothing came in time.
+    Ended(RouteId, Option<(LinkId, Vec<u8>)>),
     /// A neighbour did not say that it has a request.
     Silent(LinkId),
 }
@@ -147,6 +156,18 @@ impl Routes {
 
     /// Sends a copy of an own request on its way, by a first hop that no other copy of it took. Ends in one [`RouteOutput::Ended`].
     pub fn start(&mut self, route: RouteId, key: Key, body: Vec<u8>, table: &Table, now: Timestamp) {
+        self.begin(route, key, body, now);
+        self.go_on(route, table, now);
+    }
+
+    /// The same by this contact first, however far it is from the key: its way there may be another one.
+    pub fn start_by(&mut self, first: Contact, route: RouteId, key: Key, body: Vec<u8>, now: Timestamp) {
+        self.begin(route, key, body, now);
+        let (rest, patience) = (BUDGET - 1, PATIENCE * SHARE.0 / SHARE.1);
+        self.forward(route, first.link, first.rtt, (rest, part(rest)), patience, now);
+    }
+
+    fn begin(&mut self, route: RouteId, key: Key, body: Vec<u8>, now: Timestamp) {
         self.firsts.retain(|_, (at, _)| now < *at + MEMORY);
         self.firsts.entry(route.request).or_insert_with(|| (now, Vec::new())).0 = now;
         let until = now + PATIENCE;
@@ -154,7 +175,6 @@ impl Routes {
             Relay { from: None, key, body, budget: BUDGET, spent: 0, until, tried: Vec::new(), hop: None };
         self.relays.insert(route, relay);
         self.see(route.request, now);
-        self.go_on(route, table, now);
     }
 
     /// A neighbour said something.
@@ -195,7 +215,7 @@ impl Routes {
                 // One that was given up for being slow may answer as well.
                 let asked = |relay: &Relay| relay.from != Some(link) && relay.tried.contains(&link);
                 if self.relays.get(&route).is_some_and(asked) {
-                    self.end(route, Some(body));
+                    self.end(route, Some((Some(link), body)));
                 }
             }
             RouteMessage::NoWay(route, spent) => {
@@ -210,7 +230,12 @@ impl Routes {
 
     /// Answers a request that is here.
     pub fn answer(&mut self, route: RouteId, body: Vec<u8>) {
-        self.end(route, Some(body));
+        self.end(route, Some((None, body)));
+    }
+
+    /// Says that a request that is here gets no answer and is not passed on.
+    pub fn refuse(&mut self, route: RouteId) {
+        self.end(route, None);
     }
 
     /// Has a request passed on that is here and has no answer here.
@@ -224,6 +249,15 @@ impl Routes {
         }
         self.see(route.request, now);
         self.go_on(route, table, now);
+    }
+
+    /// Has a request that is here passed on by this link, whether it is in the table or not: its peer is the one that it is for.
+    pub fn pass_to(&mut self, route: RouteId, link: LinkId, rtt: Option<Duration>, now: Timestamp) {
+        let Some(relay) = self.relays.get(&route).filter(|relay| relay.hop.is_none()) else { return };
+        match relay.budget.checked_sub(1).zip(patience(relay.until, now)) {
+            Some((rest, patience)) => self.forward(route, link, rtt, (rest, rest), patience, now),
+            None => self.end(route, None),
+        }
     }
 
     /// A link is gone.
@@ -260,7 +294,8 @@ impl Routes {
     /// Passes a request on to the best hop that was not tried yet, or ends it.
     fn go_on(&mut self, route: RouteId, table: &Table, now: Timestamp) {
         let Some(relay) = self.relays.get_mut(&route) else { return };
-        let hops = table.next_hops(relay.key);
+        let hops =
+            if relay.from.is_some() { table.next_hops(relay.key) } else { table.first_hops(relay.key) };
         let firsts =
             self.firsts.get_mut(&route.request).filter(|_| relay.from.is_none()).map(|(_, firsts)| firsts);
         let is_first = |link| firsts.as_ref().is_some_and(|firsts| firsts.contains(&link));
@@ -269,17 +304,38 @@ impl Routes {
         let (Some(hop), Some(rest), Some(patience)) =
             (next, relay.budget.checked_sub(1), patience(relay.until, now))
         else {
-            self.end(route, None);
+            match relay.from {
+                Some(_) => {
+                    let body = std::mem::take(&mut relay.body);
+                    self.outputs.push_back(RouteOutput::Stuck { route, key: relay.key, body });
+                }
+                None => self.end(route, None),
+            }
             return;
         };
         // Whoever has nobody else to try keeps nothing.
         let given = if others { part(rest) } else { rest };
+        firsts.into_iter().for_each(|firsts| firsts.push(hop.link));
+        let (link, rtt) = (hop.link, hop.rtt);
+        self.forward(route, link, rtt, (rest, given), patience, now);
+    }
+
+    /// Passes a request on by a link; of the links that may be taken then it is given so many.
+    fn forward(
+        &mut self,
+        route: RouteId,
+        link: LinkId,
+        rtt: Option<Duration>,
+        (rest, given): (u8, u8),
+        patience: Duration,
+        now: Timestamp,
+    ) {
+        let Some(relay) = self.relays.get_mut(&route) else { return };
         relay.budget = rest - given;
         relay.spent = relay.spent.saturating_add(1);
-        relay.tried.push(hop.link);
-        firsts.into_iter().for_each(|firsts| firsts.push(hop.link));
-        let ack = hop.rtt.map_or(ACK, |rtt| ACK.max(3 * rtt));
-        relay.hop = Some(Hop { link: hop.link, given, acked: false, until: now + ack });
+        relay.tried.push(link);
+        let ack = rtt.map_or(ACK, |rtt| ACK.max(3 * rtt));
+        relay.hop = Some(Hop { link, given, acked: false, until: now + ack });
         let message = RouteMessage::Forward {
             route,
             key: relay.key,
@@ -287,18 +343,19 @@ impl Routes {
             patience,
             body: relay.body.clone(),
         };
-        self.send(hop.link, message);
+        self.send(link, message);
     }
 
-    /// Says what came of a request to whom it came from.
-    fn end(&mut self, route: RouteId, answer: Option<Vec<u8>>) {
+    /// Says what came of a request, and by whom if it was not answered here, to whom it came from.
+    fn end(&mut self, route: RouteId, answer: Option<(Option<LinkId>, Vec<u8>)>) {
         let Some(relay) = self.relays.remove(&route) else { return };
         let Some(from) = relay.from else {
+            let answer = answer.and_then(|(by, body)| Some((by?, body)));
             self.outputs.push_back(RouteOutput::Ended(route, answer));
             return;
         };
         let message = match answer {
-            Some(body) => RouteMessage::Reply(route, body),
+            Some((_, body)) => RouteMessage::Reply(route, body),
             None => RouteMessage::NoWay(route, relay.spent),
         };
         self.send(from, message);

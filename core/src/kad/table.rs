@@ -149,10 +149,17 @@ impl Table {
     /// is. Of those that are of one bucket of the key, and not near enough to be the last ones, the quickest is first.
     pub fn next_hops(&self, key: Key) -> Vec<&Contact> {
         let mine = self.me.distance(key);
-        let nearer = |contact: &&Contact| {
-            contact.key() == key || !contact.client && contact.key().distance(key) < mine
-        };
-        let mut hops: Vec<_> = self.contacts.iter().filter(nearer).collect();
+        self.hops(key, |contact| contact.key().distance(key) < mine)
+    }
+
+    /// Whom this peer may ask for a key itself, the best first: one that is farther from it may know another way.
+    pub fn first_hops(&self, key: Key) -> Vec<&Contact> {
+        self.hops(key, |_| true)
+    }
+
+    fn hops(&self, key: Key, may: impl Fn(&Contact) -> bool) -> Vec<&Contact> {
+        let is_hop = |contact: &&Contact| contact.key() == key || !contact.client && may(contact);
+        let mut hops: Vec<_> = self.contacts.iter().filter(is_hop).collect();
         // Within reach of the siblings who is nearest counts: it, or one that it knows, holds what is looked for.
         let within_reach = self.rank(key) < self.width.siblings;
         hops.sort_unstable_by_key(|contact| {
@@ -259,7 +266,7 @@ impl Table {
     }
 
     /// How many groups there are among the contacts.
-    fn groups(&self) -> usize {
+    pub(super) fn groups(&self) -> usize {
         let mut groups: Vec<_> = self
             .contacts
             .iter()

@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 
 /// Siblings are looked for so often, …
 const SIBLINGS: Duration = Duration::from_secs(60);
-/// …and so soon after one is gone: others that go at the same time are counted in.
+/// …and so soon after one has come or gone: others that do at the same time are counted in.
 const REPAIR: Duration = Duration::from_secs(1);
 /// A bucket that is too small is looked after again after so long, twice as long each time nobody came of it, …
 const BUCKET: Duration = Duration::from_secs(15);
@@ -117,8 +117,8 @@ impl Upkeep {
         Some((*bits, care))
     }
 
-    /// A sibling is gone.
-    pub fn note_sibling_lost(&mut self, now: Timestamp) {
+    /// A sibling is gone, or another one is there, who may know nearer ones.
+    pub fn note_siblings(&mut self, now: Timestamp) {
         self.siblings = self.siblings.min(now + REPAIR);
     }
 
@@ -208,7 +208,7 @@ mod tests {
         let (mut upkeep, table) = (Upkeep::new(NOW), table(&[]));
         searches(&mut upkeep, &table, NOW, Duration::from_secs(10));
         let lost = NOW + Duration::from_secs(20);
-        (0..3).for_each(|_| upkeep.note_sibling_lost(lost));
+        (0..3).for_each(|_| upkeep.note_siblings(lost));
         let found = searches(&mut upkeep, &table, lost, Duration::from_secs(30));
         assert_eq!(times(&found, Search::Siblings), [1]);
     }

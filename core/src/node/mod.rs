@@ -26,7 +26,6 @@ mod offers;
 mod origins;
 mod pace;
 mod partners;
-mod random;
 mod refresh;
 mod roots;
 mod service;
@@ -37,7 +36,7 @@ use std::{collections::VecDeque, ops::Range, time::Duration};
 
 use self::{
     announce::Announcements, disk::DiskState, fetch::Fetch, links::Link, lists::ListsAhead,
-    origins::OriginUse, pace::Pace, partners::Partners, random::Random, roots::StreamState, service::Service,
+    origins::OriginUse, pace::Pace, partners::Partners, roots::StreamState, service::Service,
     uploads::Uploads,
 };
 pub use crate::swarm::BULK_LOW;
@@ -46,6 +45,7 @@ use crate::{
     guard::{Bans, DialBudget},
     id::{BlobHandle, FetchId, LinkId, OriginRequestId, PeerId, SegmentId, StreamId},
     identity::Identity,
+    random::Random,
     store::Index,
     swarm::Rate,
     time::{Timestamp, WallTime},

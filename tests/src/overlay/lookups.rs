@@ -211,6 +211,7 @@ impl World {
                         false => peer.routes.pass_on(route, &peer.table, now),
                     }
                 }
+                RouteOutput::Stuck { route, .. } => self.mesh.peers[number].routes.refuse(route),
                 RouteOutput::Ended(route, answer) => {
                     let found = answer.map_or(Found::Useless, |_| Found::Valid);
                     let asking = self.askings.get_mut(&route.request);

@@ -112,7 +112,10 @@ impl Mesh {
                 RouteOutput::Asked { route, .. } => {
                     self.routes[peer].pass_on(route, &self.tables[peer], self.now);
                 }
-                RouteOutput::Ended(route, answer) => self.ended.push((route, answer, self.now)),
+                RouteOutput::Stuck { route, .. } => self.routes[peer].refuse(route),
+                RouteOutput::Ended(route, answer) => {
+                    self.ended.push((route, answer.map(|(_, body)| body), self.now));
+                }
                 RouteOutput::Silent(link) => self.silent.push((peer, link.value() as usize)),
             }
         }

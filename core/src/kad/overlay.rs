@@ -1,0 +1,334 @@
+//! One peer of the overlay: its table and what is under way through it, what it keeps for others, and what it looks for itself.
+//!
+//! Nothing here opens a connection or checks a signature. Whom to meet is an output, what a record is worth is asked of [`Proofs`], and a link
+//! that is ready, or gone, is an input.
+
+mod answering;
+mod asking;
+
+use std::{collections::VecDeque, time::Duration};
+
+use litemap::LiteMap;
+
+pub use self::answering::REPLICAS;
+use self::{
+    answering::Introduction,
+    asking::{Provided, Request},
+};
+use super::{
+    Contact, Key, Offer, Outcome, Provider, Providers, RouteMessage, RouteOutput, Routes, Table, Upkeep,
+    Width,
+    asks::{Card, decode},
+};
+use crate::{
+    id::{LinkId, NetworkGroup, PeerId},
+    random::Random,
+    time::Timestamp,
+};
+
+/// A peer is being met for so long at most.
+const MEETING: Duration = Duration::from_secs(20);
+/// Whoever looked things up only becomes one who answers after so long: most visits are shorter.
+const CLIENT: Duration = Duration::from_secs(60);
+
+/// What can be checked of what others say.
+pub trait Proofs {
+    /// Who says by this record that it provides what the key names, and where that one connects from, if the record's signatures hold.
+    fn provider(&self, key: Key, record: &[u8]) -> Option<(PeerId, NetworkGroup)>;
+}
+
+/// What a peer of the overlay is.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// Itself.
+    pub me: Card,
+    /// Most links.
+    pub most_links: usize,
+    /// Contacts that it keeps.
+    pub width: Width,
+    /// The group that has no limits: addresses of one machine, or of private networks.
+    pub exempt: Option<NetworkGroup>,
+    /// Randomness, fresh each time.
+    pub seed: [u8; 32],
+}
+
+/// What neighbours say to each other.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum OverlayMessage {
+    /// Of a request that goes from link to link.
+    Route(RouteMessage),
+    /// A record of a provider, for one who is to keep it.
+    Keep(Key, Vec<u8>),
+    /// Whether the sender looks things up and answers nothing.
+    Client(bool),
+}
+
+/// What is to be done, or has come of what was asked for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum OverlayOutput {
+    /// Send this.
+    Send(LinkId, OverlayMessage),
+    /// A link to this peer is wanted: [`Overlay::introduce`], or another way to it.
+    Meet(Card),
+    /// Somebody wants a link here: [`Overlay::answer_introduction`].
+    Introduction(u64, Vec<u8>),
+    /// What a peer said to an introduction; `None` if it was not to be reached.
+    Introduced(PeerId, Option<Vec<u8>>),
+    /// The overlay has no use for this link.
+    Spare(LinkId),
+    /// Neighbours who did not say that they have a request: are they there?
+    Silent(LinkId),
+    /// What a lookup came to.
+    Found(u64, Outcome, Vec<Provider>),
+    /// The service is to be asked for the same: [`Overlay::handle_service_answer`].
+    AskService(u64, Key),
+}
+
+/// See the module documentation.
+#[derive(Debug)]
+pub struct Overlay<P> {
+    me: Card,
+    proofs: P,
+    /// All there are, those in the table among them.
+    links: LiteMap<LinkId, Contact>,
+    table: Table,
+    routes: Routes,
+    upkeep: Upkeep,
+    providers: Providers,
+    provided: LiteMap<Key, Provided>,
+    requests: LiteMap<u64, Request>,
+    meetings: LiteMap<PeerId, Timestamp>,
+    introductions: LiteMap<u64, Introduction>,
+    /// From when on requests of others are answered; none are if the page is hidden or pays for what it sends.
+    serves: Option<Timestamp>,
+    is_client: bool,
+    has_service: bool,
+    random: Random,
+    outputs: VecDeque<OverlayOutput>,
+}
+
+impl<P: Proofs> Overlay<P> {
+    /// A peer without links.
+    pub fn new(setup: &Setup, proofs: P, now: Timestamp) -> Self {
+        Self {
+            me: setup.me,
+            proofs,
+            links: LiteMap::new(),
+            table: Table::new(setup.me.peer, setup.most_links, setup.width, setup.exempt),
+            routes: Routes::new(),
+            upkeep: Upkeep::new(now),
+            providers: Providers::new(),
+            provided: LiteMap::new(),
+            requests: LiteMap::new(),
+            meetings: LiteMap::new(),
+            introductions: LiteMap::new(),
+            serves: Some(now + CLIENT),
+            is_client: true,
+            has_service: false,
+            random: Random::new(setup.seed),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<OverlayOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let due =
+            |request: &Request| request.lookup.poll_timeout().into_iter().fold(request.until, Timestamp::min);
+        let requests = self.requests.values().map(due);
+        let provided = self.provided.values().map(|provided| provided.due);
+        let serves = self.serves.filter(|_| self.is_client);
+        // Without links there is nobody to ask.
+        let upkeep = (!self.table.contacts().is_empty()).then(|| self.upkeep.poll_timeout());
+        requests.chain(provided).chain(serves).chain(upkeep).chain(self.routes.poll_timeout()).min()
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.routes.handle_timeout(&self.table, now);
+        self.settle(now);
+    }
+
+    /// Those that lookups go through.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Whether the table has a place for this peer: it is then to be let in even where there are as many links as may be, in the place of one that is
+    /// no contact.
+    pub fn wants(&self, card: Card, now: Timestamp) -> bool {
+        let contact = Contact {
+            link: LinkId::new(u64::MAX),
+            peer: card.peer,
+            group: card.group,
+            since: now,
+            rtt: None,
+            inbound: false,
+            client: false,
+        };
+        self.table.has_place(contact, now)
+    }
+
+    /// Whether it keeps a record of somebody who provides what a key names.
+    pub fn keeps(&self, key: Key, now: Timestamp) -> bool {
+        !self.providers.answer(key, 0, now).is_empty()
+    }
+
+    /// Whether it looks things up and answers nothing.
+    pub fn is_client(&self) -> bool {
+        self.is_client
+    }
+
+    /// Has it answer what others ask from now on, or not any more: a page that is hidden, or pays for what it sends. A tab that has just come
+    /// answers after a minute by itself.
+    pub fn serve(&mut self, serves: bool, now: Timestamp) {
+        self.serves = serves.then_some(now);
+        self.settle(now);
+    }
+
+    /// Whether there is a service that can be asked.
+    pub fn set_service(&mut self, is_there: bool) {
+        self.has_service = is_there;
+    }
+
+    /// A link is ready.
+    pub fn handle_ready(&mut self, contact: Contact, now: Timestamp) {
+        self.meetings.remove(&contact.peer);
+        self.links.insert(contact.link, contact);
+        if !self.is_client {
+            self.send(contact.link, OverlayMessage::Client(false));
+        }
+        self.offer(contact, now);
+        self.settle(now);
+    }
+
+    /// Takes a contact in, if there is a place for it.
+    fn offer(&mut self, contact: Contact, now: Timestamp) {
+        match self.table.offer(contact, now) {
+            Offer::Kept => {}
+            Offer::Replaced(other) => self.drop_contact(other, now),
+            Offer::Refused => return self.outputs.push_back(OverlayOutput::Spare(contact.link)),
+        }
+        self.table.resize();
+        if self.table.siblings().contains(&contact.link) {
+            self.upkeep.note_siblings(now);
+        }
+        self.hand_over(contact);
+        while let Some(other) = self.table.overcrowding(now) {
+            self.table.remove(other);
+            self.drop_contact(other, now);
+        }
+    }
+
+    /// A link is gone.
+    pub fn handle_closed(&mut self, link: LinkId, now: Timestamp) {
+        self.links.remove(&link);
+        if self.table.siblings().contains(&link) {
+            self.upkeep.note_siblings(now);
+        }
+        if self.table.remove(link).is_some() {
+            self.table.resize();
+        }
+        self.routes.handle_closed(link, &self.table, now);
+        self.settle(now);
+    }
+
+    /// A link's round trip is known better.
+    pub fn handle_rtt(&mut self, link: LinkId, rtt: Duration) {
+        for contact in self.links.get_mut(&link).into_iter().chain(self.table.get_mut(link)) {
+            contact.rtt = Some(rtt);
+        }
+    }
+
+    /// A neighbour said something.
+    pub fn handle(&mut self, link: LinkId, message: OverlayMessage, now: Timestamp) {
+        match message {
+            OverlayMessage::Route(message) => self.routes.handle(link, message, &self.table, now),
+            OverlayMessage::Keep(key, record) => {
+                if self.is_replica(key) {
+                    self.keep(key, record, now);
+                }
+            }
+            OverlayMessage::Client(client) => self.note_client(link, client, now),
+        }
+        self.settle(now);
+    }
+
+    /// A neighbour begins, or stops, to answer what others ask.
+    fn note_client(&mut self, link: LinkId, client: bool, now: Timestamp) {
+        let Some(contact) = self.links.get_mut(&link).filter(|contact| contact.client != client) else {
+            return;
+        };
+        contact.client = client;
+        let contact = *contact;
+        match self.table.get_mut(link) {
+            Some(known) => {
+                known.client = client;
+                self.upkeep.note_siblings(now);
+            }
+            None => return self.offer(contact, now),
+        }
+        self.hand_over(contact);
+    }
+
+    /// Everything that follows from an input.
+    fn settle(&mut self, now: Timestamp) {
+        self.turn_server(now);
+        self.say_again(now);
+        self.look_around(now);
+        loop {
+            self.start_copies(now);
+            if !self.pump(now) {
+                break;
+            }
+        }
+        self.finish(now);
+    }
+
+    /// Stops or begins to answer others, and tells neighbours.
+    fn turn_server(&mut self, now: Timestamp) {
+        let client = self.serves.is_none_or(|at| now < at);
+        if client != self.is_client {
+            self.is_client = client;
+            let links: Vec<LinkId> = self.links.keys().copied().collect();
+            links.into_iter().for_each(|link| self.send(link, OverlayMessage::Client(client)));
+        }
+    }
+
+    /// Carries out what the routes want; whether that was anything that other things may follow from.
+    fn pump(&mut self, now: Timestamp) -> bool {
+        let mut stirred = false;
+        while let Some(output) = self.routes.poll_output() {
+            match output {
+                RouteOutput::Send(link, message) => self.send(link, OverlayMessage::Route(message)),
+                RouteOutput::Silent(link) => self.outputs.push_back(OverlayOutput::Silent(link)),
+                RouteOutput::Asked { route, key, body } => self.asked(route, key, &body, now),
+                RouteOutput::Stuck { route, key, body } => self.stuck(route, key, &body),
+                RouteOutput::Ended(route, answer) => {
+                    stirred = true;
+                    let (by, body) = answer.unzip();
+                    let answer = body.and_then(|body| decode(&body));
+                    self.answered(route.request, by, answer, now);
+                }
+            }
+        }
+        stirred
+    }
+
+    /// A contact is in the table no more, and its link may stay.
+    fn drop_contact(&mut self, link: LinkId, now: Timestamp) {
+        self.routes.handle_closed(link, &self.table, now);
+        self.outputs.push_back(OverlayOutput::Spare(link));
+    }
+
+    fn send(&mut self, link: LinkId, message: OverlayMessage) {
+        self.outputs.push_back(OverlayOutput::Send(link, message));
+    }
+}
+
+#[cfg(test)]
+mod tests;
