@@ -1,9 +1,9 @@
-//! How long lookups through a mesh take, what they cost and how many find what is there: `cargo xtask bench overlay`, `SIZES`, `LOOKUPS`, `SCHEDULES`
-//! and `SEEDS` to choose. Tables are those of a mesh at rest; one tab in ten only asks.
+//! How long lookups through a mesh take, what they cost and how many find what is there: `cargo xtask bench overlay`, `SIZES`, `LIVES`, `LOOKUPS`,
+//! `SCHEDULES` and `SEEDS` to choose. First of meshes at rest, whose tables are made, one tab in ten only asks; then of meshes that live.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tabswarm_tests::overlay::{Scenario, rollbacks};
+use tabswarm_tests::overlay::{Life, Scenario, rollbacks};
 
 /// Meshes by name: their share of super-peers, and of peers that take everything and say nothing.
 const MESHES: [(&str, f64, f64); 5] = [
@@ -28,6 +28,16 @@ fn main() {
             }
         }
     }
+    println!(
+        "  peers  session  seed  found %  p50 ms  p95 ms  p99 ms  messages/s a peer  siblings %  links by mesh, failed, by service  took s"
+    );
+    for peers in numbers("LIVES", "1000") {
+        for session in [None, Some(300)] {
+            for seed in numbers("SEEDS", "1,2,3") {
+                live(peers as usize, session, seed);
+            }
+        }
+    }
     for seed in numbers("SEEDS", "1,2,3") {
         let schedules = numbers("SCHEDULES", "1000000").next().expect("SCHEDULES is a number");
         let found = rollbacks(schedules, true, seed);
@@ -45,6 +55,24 @@ fn numbers(name: &str, default: &str) -> impl Iterator<Item = u64> + use<> {
         .map(|number| number.trim().parse().expect("SIZES, LOOKUPS and SEEDS are numbers"))
         .collect();
     numbers.into_iter()
+}
+
+/// A mesh that lives for five minutes before it is looked at, for two; `session` is the median in seconds.
+fn live(peers: usize, session: Option<u64>, seed: u64) {
+    let began = Instant::now();
+    let lookups = peers as f64 / 30.0;
+    let lived =
+        Life { peers, session: session.map(Duration::from_secs), lookups, seed, ..Life::default() }.run();
+    let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| lived.quantile(share).as_millis());
+    println!(
+        "{peers:>7}  {:>7}  {seed:>4}  {:>7.2}  {p50:>6}  {p95:>6}  {p99:>6}  {:>17.1}  {:>10.2}  {:>33}  {:>6.1}",
+        session.map_or("–".to_owned(), |seconds| format!("{seconds} s")),
+        100.0 * lived.success(),
+        lived.rate(),
+        100.0 * lived.siblings.0 as f64 / lived.siblings.1.max(1) as f64,
+        format!("{}, {}, {}", lived.met.0, lived.met.1, lived.served),
+        began.elapsed().as_secs_f64(),
+    );
 }
 
 fn run(name: &str, scenario: Scenario) {

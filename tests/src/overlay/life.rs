@@ -1,0 +1,521 @@
+//! A mesh that lives: peers come, meet each other, provide something, look things up and go.
+//!
+//! A peer here is an [`Overlay`] and a place. What a node and a browser do about it is reduced to what takes time or fails: an introduction that
+//! arrived becomes a link after a while, or never.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{Rng, SeedableRng},
+};
+use tabswarm_core::{
+    id::{LinkId, NetworkGroup, PeerId},
+    kad::{Card, Contact, Key, Outcome, Overlay, OverlayMessage, OverlayOutput, Proofs, Setup, Width},
+    time::Timestamp,
+};
+
+use super::space::Place;
+use crate::{queue::Queue, sim::fraction};
+
+/// Most links of a tab.
+const MOST_LINKS: usize = 60;
+/// Peers that the service names to a newcomer, or to one who has lost everybody.
+const FIRST_LINKS: usize = 3;
+/// One who has lost everybody asks the service again after so long.
+const ALONE: Duration = Duration::from_secs(2);
+/// From an answer to an introduction until the link is ready: this and two round trips more.
+const CONNECTING: Duration = Duration::from_millis(300);
+/// Share of the links that come to nothing.
+const FAILING: f64 = 0.1;
+/// Share of those who go that say so. The others are noticed by who pings them.
+const SAYING_BYE: f64 = 0.7;
+/// A peer that says nothing is taken for gone after so long.
+const NOTICED: Duration = Duration::from_secs(15);
+/// A link that neither end has a use for is closed after so long.
+const SPARE: Duration = Duration::from_secs(30);
+/// Scale of the sessions: Weibull with shape 0.5, the median of which is `ln²2` times that.
+const SCALE: f64 = 1.0 / (std::f64::consts::LN_2 * std::f64::consts::LN_2);
+
+/// What is simulated.
+#[derive(Clone, Copy, Debug)]
+pub struct Life {
+    /// Peers that are there on average.
+    pub peers: usize,
+    /// How long they stay, the median; `None`: for ever.
+    pub session: Option<Duration>,
+    /// How long it goes on before anything is measured.
+    pub warm_up: Duration,
+    /// How long it is measured.
+    pub measured: Duration,
+    /// Lookups a second of all peers together, of what a random peer provides.
+    pub lookups: f64,
+    /// What chance comes from.
+    pub seed: u64,
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        Self {
+            peers: 200,
+            session: Some(Duration::from_secs(300)),
+            warm_up: Duration::from_secs(300),
+            measured: Duration::from_secs(120),
+            lookups: 10.0,
+            seed: 1,
+        }
+    }
+}
+
+/// What it came to.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Lived {
+    /// How long each lookup took that found what it looked for, the shortest first.
+    pub times: Vec<Duration>,
+    /// Lookups of what a peer provided all along that did not find it.
+    pub failed: usize,
+    /// Messages between peers.
+    pub messages: u64,
+    /// Seconds of all peers together.
+    pub peer_seconds: u64,
+    /// Links that were made through the mesh, and introductions that led to none.
+    pub met: (usize, usize),
+    /// Links that were made through the service.
+    pub served: usize,
+    /// Of all peers' nearest eight at the end those who are siblings, and all of them.
+    pub siblings: (usize, usize),
+    /// Contacts at the end, of all peers together.
+    pub contacts: usize,
+    /// Peers at the end.
+    pub peers: usize,
+    /// Hash over every message: when, from whom, to whom.
+    pub trace: [u8; 32],
+}
+
+impl Lived {
+    /// Share of the lookups that found what they looked for.
+    pub fn success(&self) -> f64 {
+        self.times.len() as f64 / (self.times.len() + self.failed).max(1) as f64
+    }
+
+    /// The time within which this share of the successful ones had ended.
+    pub fn quantile(&self, share: f64) -> Duration {
+        let place = (self.times.len() as f64 * share) as usize;
+        self.times.get(place.min(self.times.len().saturating_sub(1))).copied().unwrap_or_default()
+    }
+
+    /// Messages a peer sends in a second.
+    pub fn rate(&self) -> f64 {
+        self.messages as f64 / self.peer_seconds.max(1) as f64
+    }
+}
+
+/// A record is the key and the number of its peer.
+#[derive(Debug)]
+struct Readable(u64);
+
+impl Proofs for Readable {
+    fn provider(&self, key: Key, record: &[u8]) -> Option<(PeerId, NetworkGroup)> {
+        let (of, number) = record.split_first_chunk::<32>()?;
+        let card = card(self.0, u32::from_le_bytes(number.try_into().ok()?));
+        (Key::from_bytes(*of) == key).then_some((card.peer, card.group))
+    }
+}
+
+fn hash(seed: u64, what: &str, number: u32) -> [u8; 32] {
+    *blake3::hash(format!("{seed} {what} {number}").as_bytes()).as_bytes()
+}
+
+fn card(seed: u64, number: u32) -> Card {
+    let group = *hash(seed, "group", number).first_chunk().expect("there are 32 bytes");
+    Card { peer: PeerId::from_bytes(hash(seed, "peer", number)), group: NetworkGroup::from_bytes(group) }
+}
+
+struct Peer {
+    overlay: Overlay<Readable>,
+    place: Place,
+    links: BTreeSet<u32>,
+    came: Timestamp,
+    /// When its timer goes off.
+    due: Option<Timestamp>,
+}
+
+enum Event {
+    Come,
+    Go(u32),
+    Message { from: u32, to: u32, message: OverlayMessage },
+    Timer(u32),
+    Connect { from: u32, to: u32, by_mesh: bool },
+    Notice { who: u32, gone: u32 },
+    Alone(u32),
+    Spare(u32, u32),
+    Look,
+}
+
+/// A lookup that is under way.
+struct Looking {
+    began: Timestamp,
+    wanted: PeerId,
+}
+
+struct World {
+    life: Life,
+    queue: Queue<Event>,
+    rng: ChaCha8Rng,
+    peers: BTreeMap<u32, Peer>,
+    numbers: BTreeMap<PeerId, u32>,
+    next: u32,
+    looking: BTreeMap<(u32, u64), Looking>,
+    lived: Lived,
+    trace: blake3::Hasher,
+}
+
+impl Life {
+    /// Runs it.
+    pub fn run(&self) -> Lived {
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&self.seed.to_le_bytes());
+        let mut world = World {
+            life: *self,
+            queue: Queue::new(),
+            rng: ChaCha8Rng::from_seed(seed),
+            peers: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            next: 0,
+            looking: BTreeMap::new(),
+            lived: Lived::default(),
+            trace: blake3::Hasher::new(),
+        };
+        world.begin();
+        let start = Timestamp::default() + self.warm_up;
+        while let Some(event) = world.queue.pop(start) {
+            world.happen(event);
+        }
+        (world.lived.messages, world.lived.met, world.lived.served) = (0, (0, 0), 0);
+        world.queue.push(start, Event::Look);
+        for second in 1..=self.measured.as_secs() {
+            while let Some(event) = world.queue.pop(start + Duration::from_secs(second)) {
+                world.happen(event);
+            }
+            world.lived.peer_seconds += world.peers.len() as u64;
+        }
+        world.end()
+    }
+}
+
+impl World {
+    /// Peers come over the first minute; those who are there longest stay longest, as in a swarm that has been there for long.
+    fn begin(&mut self) {
+        for number in 0..self.life.peers {
+            let at = Duration::from_secs(60).mul_f64(number as f64 / self.life.peers as f64);
+            self.queue.push(Timestamp::default() + at, Event::Come);
+        }
+    }
+
+    fn end(mut self) -> Lived {
+        let keys: Vec<(Key, u32)> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| !peer.overlay.is_client())
+            .map(|(number, _)| (card(self.life.seed, *number).peer.into(), *number))
+            .collect();
+        for (key, number) in &keys {
+            let mut others: Vec<_> = keys
+                .iter()
+                .filter(|(other, _)| other != key)
+                .map(|(other, number)| (key.distance(*other), *number))
+                .collect();
+            let nearest = others.len().min(Width::TAB.siblings);
+            if nearest == 0 {
+                continue;
+            }
+            others.select_nth_unstable(nearest - 1);
+            let links = self.peers[number].overlay.table().contacts();
+            let knows = |other: &u32| links.iter().any(|contact| contact.link == link(*other));
+            self.lived.siblings.0 += others[..nearest].iter().filter(|(_, other)| knows(other)).count();
+            self.lived.siblings.1 += nearest;
+            self.lived.contacts += links.len();
+        }
+        self.lived.peers = keys.len();
+        self.lived.times.sort_unstable();
+        self.lived.trace = *self.trace.finalize().as_bytes();
+        self.lived
+    }
+
+    fn happen(&mut self, event: Event) {
+        let now = self.queue.now();
+        match event {
+            Event::Come => self.come(),
+            Event::Go(number) => self.go(number),
+            Event::Message { from, to, message } => {
+                if let Some(peer) = self.peers.get_mut(&to).filter(|peer| peer.links.contains(&from)) {
+                    peer.overlay.handle(link(from), message, now);
+                    self.drain(to);
+                }
+            }
+            Event::Timer(number) => {
+                if let Some(peer) = self.peers.get_mut(&number) {
+                    peer.due = None;
+                    peer.overlay.handle_timeout(now);
+                    self.drain(number);
+                }
+            }
+            Event::Connect { from, to, by_mesh } => self.connect(from, to, by_mesh),
+            Event::Notice { who, gone } => self.lose(who, gone),
+            Event::Alone(number) => self.ask_service(number),
+            Event::Spare(a, b) => self.close_spare(a, b),
+            Event::Look => self.look(),
+        }
+    }
+
+    fn come(&mut self) {
+        let now = self.queue.now();
+        let number = self.next;
+        self.next += 1;
+        let me = card(self.life.seed, number);
+        let setup = Setup {
+            me,
+            most_links: MOST_LINKS,
+            width: Width::TAB,
+            exempt: None,
+            seed: hash(self.life.seed, "random", number),
+        };
+        let mut overlay = Overlay::new(&setup, Readable(self.life.seed), now);
+        let key = hash(self.life.seed, "key", number);
+        let record = [&key[..], &number.to_le_bytes()].concat();
+        overlay.provide(Key::from_bytes(key), record, now);
+        let place = Place::random(&mut self.rng);
+        self.peers.insert(number, Peer { overlay, place, links: BTreeSet::new(), came: now, due: None });
+        self.numbers.insert(me.peer, number);
+        if let Some(median) = self.life.session {
+            let stays = median.mul_f64(SCALE * (-(1.0 - fraction(&mut self.rng)).ln()).powi(2));
+            self.queue.push(now + stays, Event::Go(number));
+        }
+        self.ask_service(number);
+        self.drain(number);
+    }
+
+    /// Goes, and another one comes in its place.
+    fn go(&mut self, number: u32) {
+        let Some(peer) = self.peers.remove(&number) else { return };
+        let now = self.queue.now();
+        let says = fraction(&mut self.rng) < SAYING_BYE;
+        for who in peer.links {
+            let noticed =
+                if says { Duration::from_millis(50) } else { NOTICED.mul_f64(0.5 + fraction(&mut self.rng)) };
+            self.queue.push(now + noticed, Event::Notice { who, gone: number });
+        }
+        self.looking.retain(|(asker, _), _| *asker != number);
+        self.queue.push(now, Event::Come);
+    }
+
+    fn lose(&mut self, who: u32, gone: u32) {
+        let now = self.queue.now();
+        let Some(peer) = self.peers.get_mut(&who) else { return };
+        if !peer.links.remove(&gone) {
+            return;
+        }
+        peer.overlay.handle_closed(link(gone), now);
+        if peer.links.is_empty() {
+            self.queue.push(now + ALONE, Event::Alone(who));
+        }
+        self.drain(who);
+    }
+
+    /// The service introduces somebody to peers by chance.
+    fn ask_service(&mut self, number: u32) {
+        let Some(peer) = self.peers.get(&number) else { return };
+        if peer.links.len() >= FIRST_LINKS {
+            return;
+        }
+        let now = self.queue.now();
+        let others: Vec<u32> = self.peers.keys().copied().filter(|other| *other != number).collect();
+        for _ in 0..FIRST_LINKS.min(others.len()) {
+            let other = others[self.rng.next_u32() as usize % others.len()];
+            self.queue.push(now + CONNECTING, Event::Connect { from: number, to: other, by_mesh: false });
+        }
+        self.queue.push(now + ALONE, Event::Alone(number));
+    }
+
+    fn connect(&mut self, from: u32, to: u32, by_mesh: bool) {
+        let now = self.queue.now();
+        if from == to || !self.peers.contains_key(&to) {
+            return;
+        }
+        let Some(peer) = self.peers.get(&from) else { return };
+        if peer.links.contains(&to) {
+            return;
+        }
+        if fraction(&mut self.rng) < FAILING {
+            self.peers
+                .get_mut(&from)
+                .expect("it is there")
+                .overlay
+                .handle_not_met(card(self.life.seed, to).peer);
+            self.lived.met.1 += usize::from(by_mesh);
+            return;
+        }
+        self.lived.met.0 += usize::from(by_mesh);
+        self.lived.served += usize::from(!by_mesh);
+        let rtt = self.peers[&from].place.rtt(self.peers[&to].place);
+        for (me, other, inbound) in [(from, to, false), (to, from, true)] {
+            let Card { peer, group } = card(self.life.seed, other);
+            let client = self.peers[&other].overlay.is_client();
+            let contact =
+                Contact { link: link(other), peer, group, since: now, rtt: Some(rtt), inbound, client };
+            let mine = self.peers.get_mut(&me).expect("it is there");
+            mine.links.insert(other);
+            mine.overlay.handle_ready(contact, now);
+        }
+        for me in [from, to] {
+            let mine = &self.peers[&me];
+            let is_contact =
+                |of: &&u32| mine.overlay.table().contacts().iter().any(|contact| contact.link == link(**of));
+            let spare = mine.links.iter().find(|of| !is_contact(of)).copied();
+            if let Some(other) = spare.filter(|_| mine.links.len() > MOST_LINKS) {
+                self.lose(me, other);
+                self.lose(other, me);
+            }
+        }
+        self.drain(from);
+        self.drain(to);
+    }
+
+    /// Closes a link that neither end has in its table.
+    fn close_spare(&mut self, a: u32, b: u32) {
+        let has = |a: &u32, b: &u32| {
+            let peer = self.peers.get(a)?;
+            let wanted = peer.overlay.table().contacts().iter().any(|contact| contact.link == link(*b));
+            Some(wanted || peer.links.len() <= FIRST_LINKS)
+        };
+        if has(&a, &b) == Some(false) && has(&b, &a) == Some(false) {
+            self.lose(a, b);
+            self.lose(b, a);
+        }
+    }
+
+    /// A random peer looks up what another one provides.
+    fn look(&mut self) {
+        let now = self.queue.now();
+        let pause = Duration::from_secs_f64(1.0 / self.life.lookups);
+        self.queue.push(now + pause, Event::Look);
+        let numbers: Vec<u32> = self.peers.keys().copied().collect();
+        let mut any = || numbers[self.rng.next_u32() as usize % numbers.len()];
+        let (asker, provider) = (any(), any());
+        // It has had time to say what it has.
+        let settled = Duration::from_secs(10);
+        if asker == provider
+            || now < self.peers[&provider].came + settled
+            || now < self.peers[&asker].came + settled
+        {
+            return;
+        }
+        let key = Key::from_bytes(hash(self.life.seed, "key", provider));
+        let peer = self.peers.get_mut(&asker).expect("it is there");
+        let id = peer.overlay.find(key, now);
+        let looking = Looking { began: now, wanted: card(self.life.seed, provider).peer };
+        self.looking.insert((asker, id), looking);
+        self.drain(asker);
+    }
+
+    fn drain(&mut self, me: u32) {
+        let now = self.queue.now();
+        while let Some(output) = self.peers.get_mut(&me).and_then(|peer| peer.overlay.poll_output()) {
+            match output {
+                OverlayOutput::Send(to, message) => self.send(me, to.value() as u32, message),
+                OverlayOutput::Meet(card) => {
+                    let peer = self.peers.get_mut(&me).expect("it is there");
+                    peer.overlay.introduce(card.peer, me.to_le_bytes().to_vec(), now);
+                }
+                OverlayOutput::Introduction(number, body) => {
+                    let peer = self.peers.get_mut(&me).expect("it is there");
+                    let by = u32::from_le_bytes(body[..].try_into().expect("it is a number"));
+                    let lets_in =
+                        peer.links.len() < MOST_LINKS || peer.overlay.wants(card(self.life.seed, by), now);
+                    peer.overlay.answer_introduction(number, lets_in.then_some(body));
+                }
+                OverlayOutput::Introduced(peer, answer) => {
+                    let to = self.numbers[&peer];
+                    let there = self.peers.get(&to).filter(|_| answer.is_some());
+                    match there {
+                        Some(other) => {
+                            let takes = CONNECTING + 2 * self.peers[&me].place.rtt(other.place);
+                            self.queue.push(now + takes, Event::Connect { from: me, to, by_mesh: true });
+                        }
+                        None => {
+                            self.lived.met.1 += 1;
+                            self.peers.get_mut(&me).expect("it is there").overlay.handle_not_met(peer);
+                        }
+                    }
+                }
+                OverlayOutput::Spare(of) => {
+                    self.queue.push(now + SPARE, Event::Spare(me, of.value() as u32));
+                }
+                OverlayOutput::Found(id, outcome, providers) => {
+                    let Some(looking) = self.looking.remove(&(me, id)) else { continue };
+                    let right = outcome == Outcome::Found
+                        && providers.iter().any(|found| found.peer == looking.wanted);
+                    if right {
+                        self.lived.times.push(now.saturating_since(looking.began));
+                    } else if self.peers.contains_key(&self.numbers[&looking.wanted]) {
+                        self.lived.failed += 1;
+                    }
+                }
+                OverlayOutput::Silent(_) | OverlayOutput::AskService(..) => {}
+            }
+        }
+        let Some(peer) = self.peers.get_mut(&me) else { return };
+        if let Some(due) = peer.overlay.poll_timeout()
+            && peer.due.is_none_or(|armed| due < armed)
+        {
+            peer.due = Some(due);
+            self.queue.push(due, Event::Timer(me));
+        }
+    }
+
+    fn send(&mut self, from: u32, to: u32, message: OverlayMessage) {
+        let Some((mine, other)) = self.peers.get(&from).zip(self.peers.get(&to)) else { return };
+        let at = self.queue.now() + mine.place.delay(other.place, &mut self.rng);
+        self.lived.messages += 1;
+        for number in [at.as_micros(), u64::from(from), u64::from(to)] {
+            self.trace.update(&number.to_le_bytes());
+        }
+        self.queue.push(at, Event::Message { from, to, message });
+    }
+}
+
+fn link(to: u32) -> LinkId {
+    LinkId::new(u64::from(to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_that_stay_find_each_other_and_what_they_provide() {
+        let lived = Life { session: None, ..Life::default() }.run();
+        assert_eq!(lived.failed, 0, "of {}", lived.times.len());
+        assert!(lived.times.len() > 1000);
+        assert_eq!(lived.siblings.0, lived.siblings.1);
+    }
+
+    #[test]
+    fn what_is_provided_is_found_while_peers_come_and_go() {
+        let lived = Life::default().run();
+        assert!(lived.times.len() > 800, "{}", lived.times.len());
+        assert!(lived.success() >= 0.99, "{} of {}", lived.failed, lived.times.len());
+        assert!(lived.siblings.0 * 10 >= lived.siblings.1 * 9, "{:?}", lived.siblings);
+        assert!(lived.met.0 > 5 * lived.served, "{:?} {}", lived.met, lived.served);
+    }
+
+    #[test]
+    fn the_same_seed_lives_the_same_life() {
+        let life = Life { peers: 60, warm_up: Duration::from_secs(120), ..Life::default() };
+        assert_eq!(life.run(), life.run());
+        assert_ne!(life.run().trace, Life { seed: 2, ..life }.run().trace);
+    }
+}
