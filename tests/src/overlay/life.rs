@@ -257,7 +257,8 @@ impl World {
                 }
             }
             Event::Timer(number) => {
-                if let Some(peer) = self.peers.get_mut(&number) {
+                // One that was armed before an earlier one has nothing to say.
+                if let Some(peer) = self.peers.get_mut(&number).filter(|peer| peer.due == Some(now)) {
                     peer.due = None;
                     peer.overlay.handle_timeout(now);
                     self.drain(number);
@@ -468,7 +469,7 @@ impl World {
             }
         }
         let Some(peer) = self.peers.get_mut(&me) else { return };
-        if let Some(due) = peer.overlay.poll_timeout()
+        if let Some(due) = peer.overlay.poll_timeout().map(|due| due.max(now))
             && peer.due.is_none_or(|armed| due < armed)
         {
             peer.due = Some(due);

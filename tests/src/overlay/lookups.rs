@@ -139,9 +139,12 @@ impl World {
             }
             Event::Timer(number) => {
                 let peer = &mut self.mesh.peers[number];
-                peer.due = None;
-                peer.routes.handle_timeout(&peer.table, now);
-                self.drain(number);
+                // One that was armed before an earlier one has nothing to say.
+                if peer.due == Some(now) {
+                    peer.due = None;
+                    peer.routes.handle_timeout(&peer.table, now);
+                    self.drain(number);
+                }
             }
             Event::Hedge(request) => self.go_on(request),
         }
@@ -222,7 +225,7 @@ impl World {
             }
         }
         let peer = &mut self.mesh.peers[number];
-        if let Some(due) = peer.routes.poll_timeout()
+        if let Some(due) = peer.routes.poll_timeout().map(|due| due.max(now))
             && peer.due.is_none_or(|armed| due < armed)
         {
             peer.due = Some(due);
