@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use crate::{id::NetworkGroup, time::Timestamp};
 
-/// Copies that are out after each wave.
+/// Copies that are out after each wave, …
 const WAVES: [u8; 3] = [2, 6, 16];
+/// …and of what somebody does not wait for, or that does something wherever it comes to.
+const FRUGAL: [u8; 3] = [1, 2, 6];
 /// A wave that has brought nothing for so long is followed by the next, while its copies go on: twice what a lookup takes where all are good.
 const HEDGE: Duration = Duration::from_millis(600);
 /// Network groups that have to say that there is nothing, or all that there are.
@@ -51,6 +53,7 @@ pub enum Outcome {
 /// See the module documentation.
 #[derive(Clone, Debug)]
 pub struct Lookup {
+    waves: [u8; 3],
     /// Valid answers that are wanted.
     wanted: usize,
     /// Groups that have to say that there is nothing.
@@ -69,7 +72,13 @@ impl Lookup {
     /// A lookup that wants so many valid answers, in a network of so many known groups.
     pub fn new(wanted: usize, groups: usize, now: Timestamp) -> Self {
         let groups = groups.clamp(1, ABSENT_GROUPS);
-        Self { wanted, groups, valid: 0, absent: Vec::new(), steps: 0, out: 0, hedge: now }
+        Self { waves: WAVES, wanted, groups, valid: 0, absent: Vec::new(), steps: 0, out: 0, hedge: now }
+    }
+
+    /// The same with fewer copies.
+    #[must_use]
+    pub fn frugal(self) -> Self {
+        Self { waves: FRUGAL, ..self }
     }
 
     /// Whom to ask now, if anybody; to be called until there is nobody. Say with [`Self::asked`] how many were.
@@ -79,7 +88,7 @@ impl Lookup {
         }
         let step = match self.steps {
             wave if wave < WAVES.len() => {
-                Step::Copies(if wave == 0 { 0 } else { WAVES[wave - 1] }, WAVES[wave])
+                Step::Copies(if wave == 0 { 0 } else { self.waves[wave - 1] }, self.waves[wave])
             }
             3 => Step::SuperPeers,
             4 => Step::Service,

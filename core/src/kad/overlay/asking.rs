@@ -142,8 +142,12 @@ impl<P: Proofs> Overlay<P> {
 
     fn request(&mut self, key: Key, ask: Ask, purpose: Purpose, now: Timestamp) -> u64 {
         let id = self.random.number();
-        let wanted = if matches!(purpose, Purpose::Meet) { SEEN_FROM } else { 1 };
-        let lookup = Lookup::new(wanted, self.table.groups(), now);
+        let lookup = |wanted| Lookup::new(wanted, self.table.groups(), now);
+        let lookup = match purpose {
+            Purpose::Meet => lookup(SEEN_FROM),
+            Purpose::Find(_) => lookup(1),
+            Purpose::Provide | Purpose::Introduce(..) => lookup(1).frugal(),
+        };
         let until = now + PATIENCE * 3;
         self.requests.insert(id, Request { key, ask, lookup, purpose, until });
         id
