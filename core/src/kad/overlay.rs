@@ -76,7 +76,7 @@ pub enum OverlayOutput {
     Introduced(PeerId, Option<Vec<u8>>),
     /// The overlay has no use for this link.
     Spare(LinkId),
-    /// Neighbours who did not say that they have a request: are they there?
+    /// A neighbour did not say that it has a request: is it there?
     Silent(LinkId),
     /// What a lookup came to.
     Found(u64, Outcome, Vec<Provider>),
@@ -210,7 +210,7 @@ impl<P: Proofs> Overlay<P> {
     fn offer(&mut self, contact: Contact, now: Timestamp) {
         match self.table.offer(contact, now) {
             Offer::Kept => {}
-            Offer::Replaced(other) => self.drop_contact(other, now),
+            Offer::Replaced(other) => self.outputs.push_back(OverlayOutput::Spare(other)),
             Offer::Refused => return self.outputs.push_back(OverlayOutput::Spare(contact.link)),
         }
         self.table.resize();
@@ -220,7 +220,7 @@ impl<P: Proofs> Overlay<P> {
         self.hand_over(contact);
         while let Some(other) = self.table.overcrowding(now) {
             self.table.remove(other);
-            self.drop_contact(other, now);
+            self.outputs.push_back(OverlayOutput::Spare(other));
         }
     }
 
@@ -317,12 +317,6 @@ impl<P: Proofs> Overlay<P> {
             }
         }
         stirred
-    }
-
-    /// A contact is in the table no more, and its link may stay.
-    fn drop_contact(&mut self, link: LinkId, now: Timestamp) {
-        self.routes.handle_closed(link, &self.table, now);
-        self.outputs.push_back(OverlayOutput::Spare(link));
     }
 
     fn send(&mut self, link: LinkId, message: OverlayMessage) {

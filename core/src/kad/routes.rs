@@ -230,12 +230,21 @@ impl Routes {
 
     /// Answers a request that is here.
     pub fn answer(&mut self, route: RouteId, body: Vec<u8>) {
-        self.end(route, Some((None, body)));
+        if self.is_of_others(route) {
+            self.end(route, Some((None, body)));
+        }
     }
 
     /// Says that a request that is here gets no answer and is not passed on.
     pub fn refuse(&mut self, route: RouteId) {
-        self.end(route, None);
+        if self.is_of_others(route) {
+            self.end(route, None);
+        }
+    }
+
+    /// Whether somebody else passed that on: an own request may have the number of one of others that is over.
+    fn is_of_others(&self, route: RouteId) -> bool {
+        self.relays.get(&route).is_some_and(|relay| relay.from.is_some())
     }
 
     /// Has a request passed on that is here and has no answer here.

@@ -436,7 +436,7 @@ impl World {
                     let by = u32::from_le_bytes(body[..].try_into().expect("it is a number"));
                     let lets_in =
                         peer.links.len() < MOST_LINKS || peer.overlay.wants(card(self.life.seed, by), now);
-                    peer.overlay.answer_introduction(number, lets_in.then_some(body));
+                    peer.overlay.answer_introduction(number, lets_in.then_some(body), now);
                 }
                 OverlayOutput::Introduced(peer, answer) => {
                     let to = self.numbers[&peer];

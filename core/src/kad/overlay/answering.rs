@@ -5,7 +5,7 @@ use crate::{
     bounded::{BoundedBytes, BoundedVec},
     id::LinkId,
     kad::{
-        Contact, Key, MAX_INTRODUCTION, MAX_RECORD, Provider, RouteId, RouteOutput,
+        Contact, Key, MAX_INTRODUCTION, MAX_RECORD, Provider, RouteId,
         asks::{Answer, Ask, Card, MAX_CARDS, decode, encode, thousandths},
     },
     time::Timestamp,
@@ -21,36 +21,26 @@ const MAX_INTRODUCTIONS: usize = 16;
 pub(super) struct Introduction {
     /// The copies of the request that are here.
     routes: Vec<RouteId>,
-    answer: Option<BoundedBytes<MAX_INTRODUCTION>>,
+    /// What was said, once something was: the answer, or nothing to refuse it.
+    said: Option<Option<Vec<u8>>>,
     at: Timestamp,
 }
 
 impl<P: Proofs> Overlay<P> {
     /// What is said to an [`OverlayOutput::Introduction`]; `None` refuses it.
-    pub fn answer_introduction(&mut self, introduction: u64, answer: Option<Vec<u8>>) {
+    pub fn answer_introduction(&mut self, introduction: u64, answer: Option<Vec<u8>>, now: Timestamp) {
         let Some(waiting) = self.introductions.get_mut(&introduction) else { return };
         let routes = std::mem::take(&mut waiting.routes);
-        waiting.answer = answer.and_then(|answer| answer.try_into().ok());
-        let said = waiting.answer.clone().map(|answer| encode(&Answer::Introduced(answer)));
+        let answer = answer.and_then(|answer| answer.try_into().ok());
+        let said = answer.map(|answer| encode(&Answer::Introduced(answer)));
+        waiting.said = Some(said.clone());
         for route in routes {
             match &said {
                 Some(said) => self.routes.answer(route, said.clone()),
                 None => self.routes.refuse(route),
             }
         }
-        self.pump_sends();
-    }
-
-    fn pump_sends(&mut self) {
-        while let Some(output) = self.routes.poll_output() {
-            match output {
-                RouteOutput::Send(link, message) => self.send(link, OverlayMessage::Route(message)),
-                RouteOutput::Silent(link) => self.outputs.push_back(OverlayOutput::Silent(link)),
-                RouteOutput::Asked { .. } | RouteOutput::Stuck { .. } | RouteOutput::Ended(..) => {
-                    unreachable!("an answer leads to messages only")
-                }
-            }
-        }
+        self.settle(now);
     }
 
     /// A request of somebody else is here.
@@ -109,12 +99,13 @@ impl<P: Proofs> Overlay<P> {
         }
     }
 
-    /// Has the other replicas keep a record, too.
+    /// Has the other replicas keep a record, too, if it is kept here: one that does not hold is not sent on.
     fn have_kept(&mut self, key: Key, record: Vec<u8>, share: Option<f64>) -> Answer {
+        let Some(share) = share else { return Answer::Nothing };
         let others: Vec<LinkId> =
             self.table.nearest(key, REPLICAS - 1).into_iter().map(|contact| contact.link).collect();
         others.into_iter().for_each(|link| self.send(link, OverlayMessage::Keep(key, record.clone())));
-        share.map_or(Answer::Nothing, |share| Answer::Kept(thousandths(share)))
+        Answer::Kept(thousandths(share))
     }
 
     /// Keeps a provider's record; with which probability it is to be renewed, if it is true and there is room for it.
@@ -150,8 +141,9 @@ impl<P: Proofs> Overlay<P> {
     fn introduction(&mut self, route: RouteId, body: BoundedBytes<MAX_INTRODUCTION>, now: Timestamp) {
         self.introductions.retain(|_, waiting| now < waiting.at + MEETING);
         if let Some(waiting) = self.introductions.get_mut(&route.request) {
-            match waiting.answer.clone() {
-                Some(answer) => self.routes.answer(route, encode(&Answer::Introduced(answer))),
+            match waiting.said.clone() {
+                Some(Some(said)) => self.routes.answer(route, said),
+                Some(None) => self.routes.refuse(route),
                 None => waiting.routes.push(route),
             }
             return;
@@ -159,7 +151,7 @@ impl<P: Proofs> Overlay<P> {
         if self.introductions.len() >= MAX_INTRODUCTIONS {
             return self.routes.refuse(route);
         }
-        let waiting = Introduction { routes: vec![route], answer: None, at: now };
+        let waiting = Introduction { routes: vec![route], said: None, at: now };
         self.introductions.insert(route.request, waiting);
         self.outputs.push_back(OverlayOutput::Introduction(route.request, body.into_vec()));
     }

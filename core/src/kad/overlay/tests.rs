@@ -163,7 +163,7 @@ impl Mesh {
                 OverlayOutput::Introduction(number, body) => {
                     let answer = self.agree.then(|| body.clone());
                     self.introductions.push((me, body));
-                    self.peers[me].answer_introduction(number, answer);
+                    self.peers[me].answer_introduction(number, answer, self.now);
                 }
                 OverlayOutput::Introduced(peer, answer) => {
                     let other = self.number_of(peer);
@@ -367,6 +367,13 @@ fn a_record_that_does_not_hold_is_neither_kept_nor_believed() {
     assert_eq!(mesh.keepers(key(1)), 0);
     let nearest = mesh.nearest(key(1))[0];
     let of = mesh.links[nearest][0];
+    let route = RouteId { request: 1, copy: 0 };
+    let body = encode(&Ask::Provide(wrong.clone().try_into().unwrap()));
+    let (at, patience) = (Key::from_bytes(key(1)), Duration::from_secs(1));
+    let forward = RouteMessage::Forward { route, key: at, budget: 5, patience, body };
+    mesh.peers[nearest].handle(LinkId::new(of as u64), OverlayMessage::Route(forward), mesh.now);
+    let said: Vec<_> = std::iter::from_fn(|| mesh.peers[nearest].poll_output()).collect();
+    assert!(!said.iter().any(|output| matches!(output, OverlayOutput::Send(_, OverlayMessage::Keep(..)))));
     let message = OverlayMessage::Keep(Key::from_bytes(key(1)), wrong.clone());
     mesh.peers[nearest].handle(LinkId::new(of as u64), message, mesh.now);
     assert_eq!(mesh.keepers(key(1)), 0);
