@@ -91,6 +91,8 @@ pub struct Overlay<P> {
     proofs: P,
     /// All there are, those in the table among them.
     links: LiteMap<LinkId, Contact>,
+    /// Those that were given what they are to keep: each is once, however often it says that it answers from now on.
+    handed: Vec<LinkId>,
     table: Table,
     routes: Routes,
     upkeep: Upkeep,
@@ -114,6 +116,7 @@ impl<P: Proofs> Overlay<P> {
             me: setup.me,
             proofs,
             links: LiteMap::new(),
+            handed: Vec::new(),
             table: Table::new(setup.me.peer, setup.most_links, setup.width, setup.exempt),
             routes: Routes::new(),
             upkeep: Upkeep::new(now),
@@ -227,6 +230,7 @@ impl<P: Proofs> Overlay<P> {
     /// A link is gone.
     pub fn handle_closed(&mut self, link: LinkId, now: Timestamp) {
         self.links.remove(&link);
+        self.handed.retain(|handed| *handed != link);
         if self.table.siblings().contains(&link) {
             self.upkeep.note_siblings(now);
         }

@@ -120,9 +120,10 @@ impl<P: Proofs> Overlay<P> {
 
     /// A neighbour is there from now on: it is given what it is a replica of, by the one that is nearest to it.
     pub(super) fn hand_over(&mut self, contact: Contact) {
-        if contact.client || self.is_client {
+        if contact.client || self.is_client || self.handed.contains(&contact.link) {
             return;
         }
+        self.handed.push(contact.link);
         let (table, me) = (&self.table, Key::from(self.me.peer));
         let is_its = |key: Key| {
             let nearest = table.nearest(key, REPLICAS);

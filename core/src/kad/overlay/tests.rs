@@ -324,6 +324,15 @@ fn a_newcomer_that_is_nearest_is_given_what_it_is_to_keep_once_it_answers() {
     assert!(mesh.peers[number].is_client() && !has(&mesh));
     mesh.run(Duration::from_secs(15));
     assert!(!mesh.peers[number].is_client() && has(&mesh));
+    // Who says it again and again is given nothing more.
+    let giver = mesh.nearest(beside)[1];
+    assert!(mesh.links[giver].contains(&number));
+    for client in [true, false, true, false] {
+        let of = LinkId::new(number as u64);
+        mesh.peers[giver].handle(of, OverlayMessage::Client(client), mesh.now);
+    }
+    let said: Vec<_> = std::iter::from_fn(|| mesh.peers[giver].poll_output()).collect();
+    assert!(!said.iter().any(|output| matches!(output, OverlayOutput::Send(_, OverlayMessage::Keep(..)))));
 }
 
 #[test]
