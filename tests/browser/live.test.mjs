@@ -118,7 +118,10 @@ test('a publisher that is killed leaves everybody playing, and a new one has the
     loaded(report).some(({ detail }) => segmentNumber(detail.url) > since && detail.fromPeers > 0);
   // Who is the first to have a segment changes.
   const someoneShares = async (/** @type {number} */ since) => {
-    await Promise.any(tabs.map((tab) => tab.until('segments come from the other tab', shared(since), 90_000)));
+    const sharing = tabs.map((tab) => tab.until('segments come from the other tab', shared(since), 90_000));
+    await Promise.any(sharing).catch((/** @type {AggregateError} */ { errors }) => {
+      throw new Error([...errors.map(String), live.publisher.log].join('\n'));
+    });
   };
   await someoneShares(0);
   await live.publisher.kill();

@@ -28,8 +28,11 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// What counts as the length of a segment, whatever the manifest says.
 const LEAST_PERIOD: Duration = Duration::from_millis(500);
 const LONGEST_PERIOD: Duration = Duration::from_secs(30);
-/// So often the time between two requests doubles while they bring nothing new.
-const MAX_DOUBLINGS: u32 = 4;
+/// The first pause after an answer that brings nothing new, of a segment's length: about as often as a publisher looks for new segments,
+/// since a playlist that is written in place runs a moment ahead of its manifest.
+const PAUSES: u64 = 16;
+/// So often the pause doubles while answers bring nothing new: to eight segments.
+const MAX_DOUBLINGS: u32 = 7;
 
 /// The requests for newer manifests of one stream.
 #[derive(Debug, Default)]
@@ -58,7 +61,7 @@ impl Refresh {
             self.next = now + PAUSE;
             return;
         }
-        let pause_ms = (period.as_millis() as u64 / 2) << self.fruitless;
+        let pause_ms = (period.as_millis() as u64 / PAUSES) << self.fruitless;
         self.next = now + Duration::from_millis(pause_ms);
         self.fruitless = (self.fruitless + 1).min(MAX_DOUBLINGS);
     }

@@ -126,17 +126,49 @@ fn a_manifest_that_is_slow_keeps_nobody_from_the_origin_and_its_segment_is_share
     assert_eq!(lab.tabs[1].delivered[0].1, segment(1));
 }
 
+/// Answers a tab's requests for manifests with this one until there are no more for so long; how many there were.
+fn nothing_new(lab: &mut Lab, tab: usize, manifest: &Manifest, quiet: Duration) -> usize {
+    let (mut requests, mut since) = (0, Duration::ZERO);
+    while since < quiet {
+        since += MOMENT;
+        if asks(lab, tab) > 0 {
+            (requests, since) = (requests + 1, Duration::ZERO);
+            give(lab, tab, manifest.clone());
+        }
+        lab.advance(MOMENT);
+    }
+    requests
+}
+
 #[test]
-fn nobody_waits_for_a_root_when_the_manifest_just_fetched_is_no_newer() {
+fn a_manifest_that_runs_a_moment_behind_its_playlist_is_asked_for_again_before_the_origin() {
     let mut lab = lab(2);
     lab.advance(PERIOD);
     lab.fetch(0, 1, FAR);
-    give(&mut lab, 0, live(1, &[(0, 0)]));
+    for _ in 0..2 {
+        assert_eq!((asks(&mut lab, 0), lab.tabs[0].asked.len()), (1, 0));
+        give(&mut lab, 0, live(1, &[(0, 0)]));
+        lab.advance(PERIOD / 16);
+    }
+    assert_eq!(asks(&mut lab, 0), 0, "the pause doubles");
+    lab.advance(PERIOD / 16);
+    assert_eq!((asks(&mut lab, 0), lab.tabs[0].asked.len()), (1, 0));
+    give(&mut lab, 0, live(2, &[(0, 0), (1, 1)]));
+    lab.answer_sidecars(0, 1);
+    lab.advance(Duration::from_secs(1));
+    serve(&mut lab, 0, 1);
     lab.advance(MOMENT);
+    assert_eq!(lab.tabs[0].delivered[0].2, Delivery::Verified);
+}
+
+#[test]
+fn nobody_waits_for_a_root_when_manifests_bring_nothing_new_and_it_is_adopted_when_one_does() {
+    let mut lab = lab(2);
+    lab.advance(PERIOD);
+    lab.fetch(0, 1, FAR);
+    assert_eq!(nothing_new(&mut lab, 0, &live(1, &[(0, 0)]), PERIOD / 5), 3);
     serve(&mut lab, 0, 1);
     assert_eq!(lab.tabs[0].delivered[0].2, Delivery::OriginWhole);
-    // It was published the other way round: the next manifest has it.
-    asks(&mut lab, 0);
     lab.advance(PERIOD / 2);
     assert_eq!(asks(&mut lab, 0), 1);
     give(&mut lab, 0, live(3, &[(0, 0), (1, 1)]));
@@ -181,9 +213,11 @@ fn a_publisher_that_is_gone_is_asked_after_less_and_less_and_playback_goes_on_ov
                     serve(&mut lab, 0, number);
                 }
             }
-            assert!(waited <= 2, "segment {number} came after {waited} ms");
+            // The first might be listed any moment.
+            let patience = if number == 1 { 400 } else { 2 };
+            assert!(waited <= patience, "segment {number} came after {waited} ms");
         }
-        assert!(requests <= 8, "{requests} requests in a minute");
+        assert!(requests <= 11, "{requests} requests in a minute");
     }
 }
 
@@ -362,8 +396,7 @@ fn a_manifest_of_the_publishers_other_stream_is_none() {
     let other = Manifest::new("/other", other.created(), other.tracks().to_vec(), other.segments().to_vec());
     let other = other.unwrap().live(PERIOD);
     give_along(&mut lab, 0, other.clone());
-    give(&mut lab, 0, other);
-    lab.advance(MOMENT);
+    nothing_new(&mut lab, 0, &other, PERIOD / 5);
     serve(&mut lab, 0, 1);
     assert_eq!(lab.tabs[0].delivered[0].2, Delivery::OriginWhole);
     assert_eq!(rollbacks(&lab, 0), 0);
