@@ -33,8 +33,8 @@ pub(super) enum Ask {
     Providers,
     /// Keep this record of a provider.
     Provide(BoundedBytes<MAX_RECORD>),
-    /// For the peer whose key it is: somebody wants a link to it.
-    Introduce(BoundedBytes<MAX_INTRODUCTION>),
+    /// For this peer, or for who has a link to it: somebody wants one. The key is its own, or that of a peer that knows it.
+    Introduce(PeerId, BoundedBytes<MAX_INTRODUCTION>),
 }
 
 /// What is said.
@@ -76,7 +76,8 @@ mod tests {
         let card = Card { peer: PeerId::from_bytes([1; 32]), group: NetworkGroup::from_bytes([2; 16]) };
         let record = BoundedBytes::try_from(vec![3; MAX_RECORD]).unwrap();
         let introduction = BoundedBytes::try_from(vec![4; MAX_INTRODUCTION]).unwrap();
-        for ask in [Ask::Peers, Ask::Providers, Ask::Provide(record.clone()), Ask::Introduce(introduction)] {
+        let introduce = Ask::Introduce(card.peer, introduction);
+        for ask in [Ask::Peers, Ask::Providers, Ask::Provide(record.clone()), introduce] {
             assert_eq!(decode(&encode(&ask)), Some(ask.clone()));
             assert_eq!(decode::<Ask>(&[encode(&ask), vec![0]].concat()), None, "something behind it");
         }

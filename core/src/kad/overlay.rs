@@ -13,7 +13,7 @@ use litemap::LiteMap;
 pub use self::answering::REPLICAS;
 use self::{
     answering::Introduction,
-    asking::{Provided, Request},
+    asking::{Candidate, Meeting, Provided, Request},
 };
 use super::{
     Contact, Key, Offer, Outcome, Provider, Providers, RouteMessage, RouteOutput, Routes, Table, Upkeep,
@@ -99,7 +99,9 @@ pub struct Overlay<P> {
     providers: Providers,
     provided: LiteMap<Key, Provided>,
     requests: LiteMap<u64, Request>,
-    meetings: LiteMap<PeerId, Timestamp>,
+    meetings: LiteMap<PeerId, Meeting>,
+    /// Who is to be met when others have been, the nearest last.
+    candidates: Vec<Candidate>,
     introductions: LiteMap<u64, Introduction>,
     /// From when on requests of others are answered; none are if the page is hidden or pays for what it sends.
     serves: Option<Timestamp>,
@@ -124,6 +126,7 @@ impl<P: Proofs> Overlay<P> {
             provided: LiteMap::new(),
             requests: LiteMap::new(),
             meetings: LiteMap::new(),
+            candidates: Vec::new(),
             introductions: LiteMap::new(),
             serves: Some(now + CLIENT),
             is_client: true,
@@ -217,7 +220,8 @@ impl<P: Proofs> Overlay<P> {
             Offer::Refused => return self.outputs.push_back(OverlayOutput::Spare(contact.link)),
         }
         self.table.resize();
-        if self.table.siblings().contains(&contact.link) {
+        // Who called has looked around here itself.
+        if !contact.inbound && self.table.siblings().contains(&contact.link) {
             self.upkeep.note_siblings(now);
         }
         self.hand_over(contact);
@@ -269,12 +273,13 @@ impl<P: Proofs> Overlay<P> {
         };
         contact.client = client;
         let contact = *contact;
+        let was_sibling = self.table.siblings().contains(&link);
         match self.table.get_mut(link) {
-            Some(known) => {
-                known.client = client;
-                self.upkeep.note_siblings(now);
-            }
+            Some(known) => known.client = client,
             None => return self.offer(contact, now),
+        }
+        if was_sibling {
+            self.upkeep.note_siblings(now);
         }
         self.hand_over(contact);
     }
@@ -284,6 +289,7 @@ impl<P: Proofs> Overlay<P> {
         self.turn_server(now);
         self.say_again(now);
         self.look_around(now);
+        self.meet_next(now);
         loop {
             self.start_copies(now);
             if !self.pump(now) {

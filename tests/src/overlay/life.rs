@@ -166,6 +166,8 @@ struct World {
     queue: Queue<Event>,
     rng: ChaCha8Rng,
     peers: BTreeMap<u32, Peer>,
+    /// Numbers of those who are there, for one to be chosen.
+    there: Vec<u32>,
     numbers: BTreeMap<PeerId, u32>,
     next: u32,
     looking: BTreeMap<(u32, u64), Looking>,
@@ -183,6 +185,7 @@ impl Life {
             queue: Queue::new(),
             rng: ChaCha8Rng::from_seed(seed),
             peers: BTreeMap::new(),
+            there: Vec::new(),
             numbers: BTreeMap::new(),
             next: 0,
             looking: BTreeMap::new(),
@@ -289,6 +292,7 @@ impl World {
         let record = [&key[..], &number.to_le_bytes()].concat();
         overlay.provide(Key::from_bytes(key), record, now);
         let place = Place::random(&mut self.rng);
+        self.there.push(number);
         self.peers.insert(number, Peer { overlay, place, links: BTreeSet::new(), came: now, due: None });
         self.numbers.insert(me.peer, number);
         if let Some(median) = self.life.session {
@@ -302,6 +306,7 @@ impl World {
     /// Goes, and another one comes in its place.
     fn go(&mut self, number: u32) {
         let Some(peer) = self.peers.remove(&number) else { return };
+        self.there.retain(|there| *there != number);
         let now = self.queue.now();
         let says = fraction(&mut self.rng) < SAYING_BYE;
         for who in peer.links {
@@ -333,9 +338,8 @@ impl World {
             return;
         }
         let now = self.queue.now();
-        let others: Vec<u32> = self.peers.keys().copied().filter(|other| *other != number).collect();
-        for _ in 0..FIRST_LINKS.min(others.len()) {
-            let other = others[self.rng.next_u32() as usize % others.len()];
+        for _ in 0..FIRST_LINKS {
+            let other = self.any();
             self.queue.push(now + CONNECTING, Event::Connect { from: number, to: other, by_mesh: false });
         }
         self.queue.push(now + ALONE, Event::Alone(number));
@@ -351,13 +355,8 @@ impl World {
             return;
         }
         if fraction(&mut self.rng) < FAILING {
-            self.peers
-                .get_mut(&from)
-                .expect("it is there")
-                .overlay
-                .handle_not_met(card(self.life.seed, to).peer);
             self.lived.met.1 += usize::from(by_mesh);
-            return;
+            return self.not_met(from, to);
         }
         self.lived.met.0 += usize::from(by_mesh);
         self.lived.served += usize::from(!by_mesh);
@@ -385,6 +384,13 @@ impl World {
         self.drain(to);
     }
 
+    fn not_met(&mut self, who: u32, by: u32) {
+        let now = self.queue.now();
+        let peer = self.peers.get_mut(&who).expect("it is there");
+        peer.overlay.handle_not_met(card(self.life.seed, by).peer, now);
+        self.drain(who);
+    }
+
     /// Closes a link that neither end has in its table.
     fn close_spare(&mut self, a: u32, b: u32) {
         let has = |a: &u32, b: &u32| {
@@ -398,14 +404,17 @@ impl World {
         }
     }
 
+    /// Somebody who is there.
+    fn any(&mut self) -> u32 {
+        self.there[self.rng.next_u32() as usize % self.there.len()]
+    }
+
     /// A random peer looks up what another one provides.
     fn look(&mut self) {
         let now = self.queue.now();
         let pause = Duration::from_secs_f64(1.0 / self.life.lookups);
         self.queue.push(now + pause, Event::Look);
-        let numbers: Vec<u32> = self.peers.keys().copied().collect();
-        let mut any = || numbers[self.rng.next_u32() as usize % numbers.len()];
-        let (asker, provider) = (any(), any());
+        let (asker, provider) = (self.any(), self.any());
         // It has had time to say what it has.
         let settled = Duration::from_secs(10);
         if asker == provider
@@ -436,11 +445,14 @@ impl World {
                     let by = u32::from_le_bytes(body[..].try_into().expect("it is a number"));
                     let lets_in =
                         peer.links.len() < MOST_LINKS || peer.overlay.wants(card(self.life.seed, by), now);
-                    peer.overlay.answer_introduction(number, lets_in.then_some(body), now);
+                    // It says so if it does not, and is not asked by others.
+                    let answer = if lets_in { body } else { Vec::new() };
+                    peer.overlay.answer_introduction(number, Some(answer), now);
                 }
                 OverlayOutput::Introduced(peer, answer) => {
                     let to = self.numbers[&peer];
-                    let there = self.peers.get(&to).filter(|_| answer.is_some());
+                    let there =
+                        self.peers.get(&to).filter(|_| answer.is_some_and(|answer| !answer.is_empty()));
                     match there {
                         Some(other) => {
                             let takes = CONNECTING + 2 * self.peers[&me].place.rtt(other.place);
@@ -448,7 +460,7 @@ impl World {
                         }
                         None => {
                             self.lived.met.1 += 1;
-                            self.peers.get_mut(&me).expect("it is there").overlay.handle_not_met(peer);
+                            self.not_met(me, to);
                         }
                     }
                 }

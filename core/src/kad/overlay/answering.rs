@@ -21,8 +21,8 @@ const MAX_INTRODUCTIONS: usize = 16;
 pub(super) struct Introduction {
     /// The copies of the request that are here.
     routes: Vec<RouteId>,
-    /// What was said, once something was: the answer, or nothing to refuse it.
-    said: Option<Option<Vec<u8>>>,
+    /// What was said, once something was.
+    said: Option<Vec<u8>>,
     at: Timestamp,
 }
 
@@ -32,30 +32,28 @@ impl<P: Proofs> Overlay<P> {
         let Some(waiting) = self.introductions.get_mut(&introduction) else { return };
         let routes = std::mem::take(&mut waiting.routes);
         let answer = answer.and_then(|answer| answer.try_into().ok());
-        let said = answer.map(|answer| encode(&Answer::Introduced(answer)));
-        waiting.said = Some(said.clone());
-        for route in routes {
-            match &said {
-                Some(said) => self.routes.answer(route, said.clone()),
-                None => self.routes.refuse(route),
-            }
-        }
+        // Where others would ask it once more they hear that it does not want to.
+        let said = encode(&answer.map_or(Answer::Nothing, Answer::Introduced));
+        routes.into_iter().for_each(|route| self.routes.answer(route, said.clone()));
+        waiting.said = Some(said);
         self.settle(now);
     }
 
     /// A request of somebody else is here.
     pub(super) fn asked(&mut self, route: RouteId, key: Key, body: &[u8], now: Timestamp) {
-        let here = key == Key::from(self.me.peer);
         let answer = match decode(body) {
             None => return self.routes.refuse(route),
-            Some(Ask::Introduce(body)) if here => return self.introduction(route, body, now),
+            Some(Ask::Introduce(peer, body)) if peer == self.me.peer => {
+                return self.introduction(route, body, now);
+            }
             Some(_) if self.is_client => return self.routes.refuse(route),
-            Some(Ask::Introduce(_)) => {
-                let of_it = self.links.values().find(|contact| Key::from(contact.peer) == key);
+            Some(Ask::Introduce(peer, _)) => {
+                let of_it = self.links.values().find(|contact| contact.peer == peer);
                 if let Some(Contact { link, rtt, .. }) = of_it.copied() {
                     return self.routes.pass_to(route, link, rtt, now);
                 }
-                None
+                // Who is nearest knows who lives there.
+                self.is_nearest(key).then_some(Answer::Nothing)
             }
             Some(Ask::Peers) => self.is_near(key).then(|| Answer::Peers(self.cards_near(key))),
             Some(Ask::Providers) => {
@@ -86,6 +84,7 @@ impl<P: Proofs> Overlay<P> {
         let answer = match decode(body) {
             Some(Ask::Peers) => Some(Answer::Peers(self.cards_near(key))),
             Some(Ask::Providers) => self.is_replica(key).then_some(Answer::Nothing),
+            Some(Ask::Introduce(..)) => self.is_near(key).then_some(Answer::Nothing),
             Some(Ask::Provide(record)) if self.is_replica(key) => {
                 let kept =
                     self.providers.of_keys(|of| of == key).any(|(_, kept)| kept.record[..] == record[..]);
@@ -143,8 +142,7 @@ impl<P: Proofs> Overlay<P> {
         self.introductions.retain(|_, waiting| now < waiting.at + MEETING);
         if let Some(waiting) = self.introductions.get_mut(&route.request) {
             match waiting.said.clone() {
-                Some(Some(said)) => self.routes.answer(route, said),
-                Some(None) => self.routes.refuse(route),
+                Some(said) => self.routes.answer(route, said),
                 None => waiting.routes.push(route),
             }
             return;

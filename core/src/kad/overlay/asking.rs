@@ -7,14 +7,17 @@ use crate::{
     bounded::{BoundedBytes, BoundedVec},
     id::{LinkId, PeerId},
     kad::{
-        Found, Key, Lookup, MAX_ANSWER, MAX_RECORD, Outcome, PATIENCE, Provider, REFRESH, RouteId, Step,
+        Found, Key, Lookup, MAX_ANSWER, MAX_RECORD, Outcome, PATIENCE, Provider, REFRESH, RouteId, Search,
+        Step,
         asks::{Answer, Ask, Card, encode},
     },
     time::Timestamp,
 };
 
-/// Most peers that are being met at a time.
+/// Most peers that are being met at a time, …
 const MAX_MEETINGS: usize = 4;
+/// …and most that wait for that.
+const MAX_CANDIDATES: usize = 32;
 /// A record that nobody has kept is said again after so long.
 const AGAIN: Duration = Duration::from_secs(2);
 /// Peers that are asked for those who live near a key: one of them does not know all.
@@ -30,7 +33,12 @@ pub(super) enum Purpose {
     /// To have it known that this peer provides it.
     Provide,
     /// To get a link to a peer.
-    Introduce(PeerId, Option<Vec<u8>>),
+    Introduce {
+        peer: PeerId,
+        /// Who told of it, and so has a link to it.
+        by: PeerId,
+        said: Option<Vec<u8>>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -43,6 +51,23 @@ pub(super) struct Request {
     pub(super) until: Timestamp,
 }
 
+/// A peer that is being met.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meeting {
+    /// Who told of it.
+    by: PeerId,
+    /// It is given up then.
+    until: Timestamp,
+}
+
+/// A peer that may be met.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    pub(super) card: Card,
+    /// Who told of it.
+    pub(super) by: PeerId,
+}
+
 /// Something that this peer provides.
 #[derive(Clone, Debug)]
 pub(super) struct Provided {
@@ -50,6 +75,16 @@ pub(super) struct Provided {
     /// When it is to be said again, and with which probability.
     pub(super) due: Timestamp,
     pub(super) share: f64,
+}
+
+impl Request {
+    /// Keys that its copies go to, by turns.
+    fn ways(&self) -> Vec<Key> {
+        match self.purpose {
+            Purpose::Introduce { by, .. } => vec![by.into(), self.key],
+            _ => vec![self.key],
+        }
+    }
 }
 
 impl<P: Proofs> Overlay<P> {
@@ -85,7 +120,9 @@ impl<P: Proofs> Overlay<P> {
     pub fn introduce(&mut self, peer: PeerId, body: Vec<u8>, now: Timestamp) {
         match BoundedBytes::try_from(body) {
             Ok(body) => {
-                self.request(peer.into(), Ask::Introduce(body), Purpose::Introduce(peer, None), now);
+                let by = self.meetings.get(&peer).map_or(peer, |meeting| meeting.by);
+                let purpose = Purpose::Introduce { peer, by, said: None };
+                self.request(peer.into(), Ask::Introduce(peer, body), purpose, now);
             }
             Err(_) => self.outputs.push_back(OverlayOutput::Introduced(peer, None)),
         }
@@ -93,8 +130,9 @@ impl<P: Proofs> Overlay<P> {
     }
 
     /// Meeting a peer failed, or somebody else was met in its place.
-    pub fn handle_not_met(&mut self, peer: PeerId) {
+    pub fn handle_not_met(&mut self, peer: PeerId, now: Timestamp) {
         self.meetings.remove(&peer);
+        self.settle(now);
     }
 
     /// What the service says to an [`OverlayOutput::AskService`]: records of providers, or nothing; `None` if it can't be reached.
@@ -128,12 +166,16 @@ impl<P: Proofs> Overlay<P> {
 
     /// Looks for whom the table lacks.
     pub(super) fn look_around(&mut self, now: Timestamp) {
-        self.meetings.retain(|_, until| now < *until);
+        self.meetings.retain(|_, meeting| now < meeting.until);
         if self.table.contacts().is_empty() {
             return;
         }
         let random = self.random.fraction();
         if let Some(search) = self.upkeep.poll(&self.table, random, now) {
+            if search == Search::Siblings {
+                // Its answers name them, if they are still there.
+                self.candidates.clear();
+            }
             let chance = self.random.bytes();
             let key = search.key(self.me.peer.into(), chance);
             self.request(key, Ask::Peers, Purpose::Meet, now);
@@ -146,7 +188,7 @@ impl<P: Proofs> Overlay<P> {
         let lookup = match purpose {
             Purpose::Meet => lookup(SEEN_FROM),
             Purpose::Find(_) => lookup(1),
-            Purpose::Provide | Purpose::Introduce(..) => lookup(1).frugal(),
+            Purpose::Provide | Purpose::Introduce { .. } => lookup(1).frugal(),
         };
         let until = now + PATIENCE * 3;
         self.requests.insert(id, Request { key, ask, lookup, purpose, until });
@@ -164,10 +206,11 @@ impl<P: Proofs> Overlay<P> {
                 match step {
                     Step::Copies(from, to) => {
                         request.lookup.asked(usize::from(to - from));
-                        let (key, body) = (request.key, encode(&request.ask));
+                        let (keys, body) = (request.ways(), encode(&request.ask));
                         let meets = matches!(request.purpose, Purpose::Meet);
                         for copy in from..to {
                             let route = RouteId { request: id, copy };
+                            let key = keys[usize::from(copy) % keys.len()];
                             // Those who live near a key may know each other and not all who live there. Somebody far away may know another one.
                             let others = self.table.contacts();
                             let chance = self.random.number() as usize % others.len().max(1);
@@ -219,22 +262,27 @@ impl<P: Proofs> Overlay<P> {
                 }
                 Found::Valid
             }
-            (Some(Answer::Introduced(body)), Purpose::Introduce(_, said)) => {
+            (Some(Answer::Introduced(body)), Purpose::Introduce { said, .. }) => {
                 *said = Some(body.into_vec());
                 Found::Valid
             }
-            (Some(Answer::Nothing), Purpose::Find(_) | Purpose::Provide) => nothing,
+            (Some(Answer::Nothing), Purpose::Find(_) | Purpose::Provide | Purpose::Introduce { .. }) => {
+                nothing
+            }
             _ => Found::Useless,
         };
         request.lookup.answered(found);
-        cards.into_iter().for_each(|card| self.meet(card, now));
+        // Whoever answers names itself first.
+        if let Some(by) = cards.first().map(|first| first.peer) {
+            cards.into_iter().for_each(|card| self.consider(Candidate { card, by }, now));
+        }
+        self.meet_next(now);
     }
 
-    /// Has a peer met that the table has a place for.
-    fn meet(&mut self, card: Card, now: Timestamp) {
-        if let Some(known) =
-            self.links.iter_mut().map(|(_, contact)| contact).find(|contact| contact.peer == card.peer)
-        {
+    /// Takes note of a peer that the table may have a place for.
+    pub(super) fn consider(&mut self, candidate: Candidate, now: Timestamp) {
+        let Card { peer, .. } = candidate.card;
+        if let Some(known) = self.links.iter_mut().map(|(_, contact)| contact).find(|of| of.peer == peer) {
             // One that called, and was then looked for, might as well have been called.
             known.inbound = false;
             let known = *known;
@@ -243,10 +291,30 @@ impl<P: Proofs> Overlay<P> {
             }
             return;
         }
-        let wanted = card.peer != self.me.peer && !self.meetings.contains_key(&card.peer);
-        if wanted && self.meetings.len() < MAX_MEETINGS && self.wants(card, now) {
-            self.meetings.insert(card.peer, now + MEETING);
-            self.outputs.push_back(OverlayOutput::Meet(card));
+        let waits = self.meetings.contains_key(&peer)
+            || self.candidates.iter().any(|candidate| candidate.card.peer == peer);
+        if peer == self.me.peer || waits || !self.wants(candidate.card, now) {
+            return;
+        }
+        let me = Key::from(self.me.peer);
+        let apart = |of: &Candidate| me.distance(of.card.peer.into());
+        let place = self.candidates.partition_point(|other| apart(other) > apart(&candidate));
+        self.candidates.insert(place, candidate);
+        if self.candidates.len() > MAX_CANDIDATES {
+            self.candidates.remove(0);
+        }
+    }
+
+    /// Has the nearest candidates met. One after the other: who is met may leave no place for those who are farther away.
+    pub(super) fn meet_next(&mut self, now: Timestamp) {
+        while self.meetings.len() < MAX_MEETINGS
+            && let Some(Candidate { card, by }) = self.candidates.pop()
+        {
+            let is_there = self.links.values().any(|contact| contact.peer == card.peer);
+            if !is_there && self.wants(card, now) {
+                self.meetings.insert(card.peer, Meeting { by, until: now + MEETING });
+                self.outputs.push_back(OverlayOutput::Meet(card));
+            }
         }
     }
 
@@ -267,7 +335,7 @@ impl<P: Proofs> Overlay<P> {
             let outcome = request.lookup.outcome().unwrap_or(Outcome::Unknown);
             match request.purpose {
                 Purpose::Find(found) => self.outputs.push_back(OverlayOutput::Found(id, outcome, found)),
-                Purpose::Introduce(peer, said) => {
+                Purpose::Introduce { peer, said, .. } => {
                     self.outputs.push_back(OverlayOutput::Introduced(peer, said));
                 }
                 Purpose::Provide if outcome != Outcome::Found => {

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::kad::{
     EXPIRY, MAX_RECORD, REFRESH, RouteId,
-    asks::{Ask, encode},
+    asks::{Ask, decode, encode},
 };
 
 const START: Timestamp = Timestamp::from_millis(1_000_000);
@@ -54,6 +54,8 @@ struct Mesh {
     found: BTreeMap<u64, (Outcome, Vec<Provider>)>,
     introduced: Vec<(usize, PeerId, Option<Vec<u8>>)>,
     introductions: Vec<(usize, Vec<u8>)>,
+    /// For whom an introduction was passed on, once a link that it took.
+    passed: Vec<PeerId>,
     asked_service: Vec<(usize, u64)>,
     /// Whether introductions are said yes to.
     agree: bool,
@@ -72,6 +74,7 @@ impl Mesh {
             found: BTreeMap::new(),
             introduced: Vec::new(),
             introductions: Vec::new(),
+            passed: Vec::new(),
             asked_service: Vec::new(),
             agree: true,
         };
@@ -154,6 +157,11 @@ impl Mesh {
         while let Some(output) = self.peers[me].poll_output() {
             match output {
                 OverlayOutput::Send(link, message) => {
+                    if let OverlayMessage::Route(RouteMessage::Forward { body, .. }) = &message
+                        && let Some(Ask::Introduce(peer, _)) = decode(body)
+                    {
+                        self.passed.push(peer);
+                    }
                     self.happens(LATENCY, Happening::Message(me, link.value() as usize, message));
                 }
                 OverlayOutput::Meet(card) => {
@@ -169,7 +177,7 @@ impl Mesh {
                     let other = self.number_of(peer);
                     match &answer {
                         Some(_) => self.happens(CONNECTING, Happening::Ready(me, other)),
-                        None => self.peers[me].handle_not_met(peer),
+                        None => self.peers[me].handle_not_met(peer, self.now),
                     }
                     self.introduced.push((me, peer, answer));
                 }
@@ -193,7 +201,9 @@ impl Mesh {
                 (Some((at, number)), timer) if at <= end && timer.is_none_or(|(due, _)| at <= due) => {
                     self.now = self.now.max(at);
                     match self.happening.remove(&(at, number)).unwrap() {
-                        Happening::Message(from, to, message) if self.links[to].contains(&from) => {
+                        Happening::Message(from, to, message)
+                            if self.alive[to] && self.links[to].contains(&from) =>
+                        {
                             self.peers[to].handle(LinkId::new(from as u64), message, self.now);
                             self.drain(to);
                         }
@@ -356,14 +366,43 @@ fn an_introduction_is_heard_by_the_one_it_is_for_and_once() {
 }
 
 #[test]
-fn who_is_gone_is_not_introduced_to_anybody() {
-    let mut mesh = Mesh::settled(32);
-    mesh.kill(7);
-    mesh.introduced.clear();
-    mesh.peers[0].introduce(card(7).peer, vec![1], mesh.now);
-    mesh.drain(0);
-    mesh.run(Duration::from_secs(9));
-    assert!(mesh.introduced.contains(&(0, card(7).peer, None)));
+fn who_is_gone_is_not_introduced_to_anybody_and_not_looked_for_everywhere() {
+    for noticed in [true, false] {
+        let mut mesh = Mesh::settled(48);
+        let stranger = (1..48).find(|other| !mesh.links[0].contains(other)).expect("nobody knows all");
+        if noticed {
+            mesh.kill(stranger);
+        } else {
+            mesh.alive[stranger] = false;
+        }
+        mesh.introduced.clear();
+        mesh.passed.clear();
+        mesh.peers[0].introduce(card(stranger).peer, vec![1], mesh.now);
+        mesh.drain(0);
+        mesh.run(Duration::from_secs(9));
+        assert!(mesh.introduced.contains(&(0, card(stranger).peer, None)));
+        let links = mesh.passed.iter().filter(|peer| **peer == card(stranger).peer).count();
+        assert!(links <= 24, "{links} links, noticed: {noticed}");
+    }
+}
+
+#[test]
+fn a_peer_that_those_around_it_do_not_know_is_met_by_way_of_who_told_of_it() {
+    let mut mesh = Mesh::settled(48);
+    mesh.agree = false;
+    // It has come just now, and has a link to one that lives far away from it.
+    let newcomer = mesh.join();
+    let around = mesh.nearest(*card(newcomer).peer.as_bytes());
+    let far = around[around.len() - 1];
+    mesh.connect(newcomer, far);
+    mesh.introductions.clear();
+    let asker = *around.iter().find(|peer| **peer != newcomer && !mesh.links[far].contains(peer)).unwrap();
+    let candidate = asking::Candidate { card: card(newcomer), by: card(far).peer };
+    mesh.peers[asker].consider(candidate, mesh.now);
+    mesh.peers[asker].meet_next(mesh.now);
+    mesh.drain(asker);
+    mesh.run(Duration::from_secs(2));
+    assert!(mesh.introductions.contains(&(newcomer, (asker as u16).to_le_bytes().to_vec())));
 }
 
 #[test]
