@@ -14,7 +14,8 @@ use tabswarm_core::{
     id::{ContentId, NetworkGroup, NetworkId, Nonce, PeerId, SessionId, StreamId},
     identity::{
         Candidate, Certificate, Description, Fingerprint, Identity, Introduction, IntroductionBody,
-        LinkHello, Rights, Role, SignedCertificate, SignedIntroduction, Trusted, VersionRange,
+        LinkHello, Rights, Role, SignedCertificate, SignedIntroduction, SignedProvider, Trusted,
+        VersionRange,
     },
     time::WallTime,
     units::ByteRange,
@@ -177,6 +178,15 @@ fn introductions_keep_their_encoding() {
     let verified = SignedIntroduction::decode(&vectors()["introduction"]).unwrap().verify(&trusted).unwrap();
     assert_eq!(verified.introduction, introduction());
     assert_eq!(verified.from, certificate().peer_id());
+}
+
+#[test]
+fn provider_records_keep_their_encoding() {
+    let (key, peer_id) = ([8; 32], certificate().peer_id());
+    let signed = SignedProvider::sign(key, peer_id, &certificate().sign(&issuer()), &peer(), NOW);
+    assert_golden("provider", &signed.encode());
+    let decoded = SignedProvider::decode(&vectors()["provider"]).unwrap();
+    assert_eq!(decoded.verify(&key, &[issuer().public_key()], NOW), Ok(certificate()));
 }
 
 #[test]

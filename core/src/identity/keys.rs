@@ -24,6 +24,8 @@ pub mod domain {
     pub const NETWORK_ID: &[u8] = b"tabswarm network id v1";
     /// Hash: a segment's id.
     pub const SEGMENT_ID: &[u8] = b"tabswarm segment id v1";
+    /// A provider record.
+    pub const PROVIDER: &[u8] = b"tabswarm provider v1";
     /// A peer's proof to the service that it holds its key, over the service's challenge.
     pub const SERVICE_HELLO: &[u8] = b"tabswarm service hello v1";
     /// Hash: a stream's id.

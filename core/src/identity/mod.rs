@@ -9,6 +9,7 @@ mod description;
 mod hello;
 mod introduction;
 mod keys;
+mod provider;
 mod sdp;
 
 pub use certificate::{
@@ -21,6 +22,7 @@ pub use introduction::{
     VerifiedIntroduction,
 };
 pub use keys::{Identity, PublicKey, Signature, domain};
+pub use provider::{PROVIDER_LIFETIME, SignedProvider};
 pub use sdp::{answer_sdp, offer_sdp};
 
 use std::time::Duration;
