@@ -1,9 +1,10 @@
-//! How long lookups through a mesh take, what they cost and how many find what is there: `cargo xtask bench overlay`, `SIZES`, `LIVES`, `LOOKUPS`,
-//! `SCHEDULES` and `SEEDS` to choose. First of meshes at rest, whose tables are made, one tab in ten only asks; then of meshes that live.
+//! How long lookups through a mesh take, what they cost and how many find what is there: `cargo xtask bench overlay`, `SIZES`, `LIVES`, `DISASTERS`,
+//! `LOOKUPS`, `SCHEDULES` and `SEEDS` to choose. First of meshes at rest, whose tables are made, one tab in ten only asks; then of meshes that live, and of
+//! such that something happens to.
 
 use std::time::{Duration, Instant};
 
-use tabswarm_tests::overlay::{Life, Scenario, rollbacks};
+use tabswarm_tests::overlay::{Disaster, Life, Scenario, rollbacks};
 
 /// Meshes by name: their share of super-peers, and of peers that take everything and say nothing.
 const MESHES: [(&str, f64, f64); 5] = [
@@ -29,13 +30,21 @@ fn main() {
         }
     }
     println!(
-        "  peers  session  seed  found %  p50 ms  p95 ms  p99 ms  messages/s a peer  siblings %  links by mesh, failed, by service  took s"
+        "  peers  session  seed  found %  p50 ms  p95 ms  p99 ms  messages/s a peer  siblings %  records lost, of  links by mesh, failed, by service  took s"
     );
     for peers in numbers("LIVES", "1000") {
         for session in [None, Some(300)] {
             for seed in numbers("SEEDS", "1,2,3") {
                 live(peers as usize, session, seed);
             }
+        }
+    }
+    println!(
+        "  peers  seed  three of ten die: found % in 5 s, 5 to 20 s, 20 to 60 s; halves for 60 s: parts then, 30 s later  took s"
+    );
+    for peers in numbers("DISASTERS", "1000") {
+        for seed in numbers("SEEDS", "1,2,3") {
+            strike(peers as usize, seed);
         }
     }
     for seed in numbers("SEEDS", "1,2,3") {
@@ -63,14 +72,36 @@ fn live(peers: usize, session: Option<u64>, seed: u64) {
     let lookups = peers as f64 / 30.0;
     let lived =
         Life { peers, session: session.map(Duration::from_secs), lookups, seed, ..Life::default() }.run();
-    let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| lived.quantile(share).as_millis());
+    let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| lived.lookups.quantile(share).as_millis());
     println!(
-        "{peers:>7}  {:>7}  {seed:>4}  {:>7.2}  {p50:>6}  {p95:>6}  {p99:>6}  {:>17.1}  {:>10.2}  {:>33}  {:>6.1}",
+        "{peers:>7}  {:>7}  {seed:>4}  {:>7.2}  {p50:>6}  {p95:>6}  {p99:>6}  {:>17.1}  {:>10.2}  {:>16}  {:>33}  {:>6.1}",
         session.map_or("–".to_owned(), |seconds| format!("{seconds} s")),
-        100.0 * lived.success(),
+        100.0 * lived.lookups.success(),
         lived.rate(),
         100.0 * lived.siblings.0 as f64 / lived.siblings.1.max(1) as f64,
+        format!("{}, {}", lived.lost.0, lived.lost.1),
         format!("{}, {}, {}", lived.met.0, lived.met.1, lived.served),
+        began.elapsed().as_secs_f64(),
+    );
+}
+
+/// A mesh of peers that stay, three of ten of which are gone at once; and one of which halves do not reach each other for a minute.
+fn strike(peers: usize, seed: u64) {
+    let began = Instant::now();
+    let minute = Duration::from_secs(60);
+    let calm = Life { peers, session: None, lookups: peers as f64 / 10.0, seed, ..Life::default() };
+    let life = |disaster, measured| Life { disaster: Some(disaster), measured, ..calm }.run();
+    let lived = life(Disaster::Dies(0.3), minute);
+    let found = [0..5, 5..20, 20..60].map(|seconds| {
+        let of = lived.seconds[seconds].iter();
+        let (found, failed) = of.fold((0, 0), |sum, second| (sum.0 + second.0, sum.1 + second.1));
+        format!("{:.2}", 100.0 * found as f64 / (found + failed).max(1) as f64)
+    });
+    let parts = [minute, minute + minute / 2].map(|time| life(Disaster::Splits(minute), time).parts);
+    println!(
+        "{peers:>7}  {seed:>4}  {:>47}  {:>40}  {:>6.1}",
+        found.join(", "),
+        format!("{}, {}", parts[0], parts[1]),
         began.elapsed().as_secs_f64(),
     );
 }
@@ -78,12 +109,12 @@ fn live(peers: usize, session: Option<u64>, seed: u64) {
 fn run(name: &str, scenario: Scenario) {
     let began = Instant::now();
     let outcomes = scenario.run();
-    let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| outcomes.quantile(share).as_millis());
+    let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| outcomes.lookups.quantile(share).as_millis());
     println!(
         "{:>7}  {name:<11}  {:>4}  {:>7.2}  {p50:>6}  {p95:>6}  {p99:>6}  {:>17.1}  {:>6.1}",
         scenario.peers,
         scenario.seed,
-        100.0 * outcomes.success(),
+        100.0 * outcomes.lookups.success(),
         outcomes.cost(),
         began.elapsed().as_secs_f64(),
     );

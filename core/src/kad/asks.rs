@@ -8,6 +8,8 @@ use crate::{
     id::{NetworkGroup, PeerId},
 };
 
+/// Most bytes of a peer's certificate as it travels.
+pub const MAX_CERTIFICATE: usize = 640;
 /// Most bytes of a provider record.
 pub const MAX_RECORD: usize = 1024;
 /// Most bytes of what two peers tell each other who want to connect.
@@ -15,12 +17,15 @@ pub const MAX_INTRODUCTION: usize = 8 * 1024;
 /// Most peers in an answer.
 pub(super) const MAX_CARDS: usize = 16;
 
-/// A peer that could be met.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+/// A certificate, as it travels and whatever it is worth.
+pub(super) type Certificate = BoundedBytes<MAX_CERTIFICATE>;
+
+/// What a certificate says of a peer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Card {
     /// Who.
     pub peer: PeerId,
-    /// Where it connects from, as the one says who tells of it.
+    /// Where it connects from.
     pub group: NetworkGroup,
 }
 
@@ -42,8 +47,8 @@ pub(super) enum Ask {
 pub(super) enum Answer {
     /// There is nothing, as far as the one knows who is nearest.
     Nothing,
-    /// These live near the key.
-    Peers(BoundedVec<Card, MAX_CARDS>),
+    /// Certificates of peers near the key, first of all of the one that says so.
+    Peers(BoundedVec<Certificate, MAX_CARDS>),
     /// Records of providers.
     Providers(BoundedVec<BoundedBytes<MAX_RECORD>, MAX_ANSWER>),
     /// The record is kept; of so many thousand renewals of it one is enough to be made.
@@ -52,9 +57,9 @@ pub(super) enum Answer {
     Introduced(BoundedBytes<MAX_INTRODUCTION>),
 }
 
-/// A share of 1, in thousandths.
+/// A share of 1, in thousandths: one at least.
 pub(super) fn thousandths(share: f64) -> u16 {
-    (share.clamp(0.0, 1.0) * 1000.0) as u16
+    (share.clamp(0.001, 1.0) * 1000.0) as u16
 }
 
 pub(super) fn encode(said: &impl Serialize) -> Vec<u8> {
@@ -73,17 +78,17 @@ mod tests {
 
     #[test]
     fn what_is_asked_and_said_reads_back() {
-        let card = Card { peer: PeerId::from_bytes([1; 32]), group: NetworkGroup::from_bytes([2; 16]) };
+        let certificate = BoundedBytes::try_from(vec![2; MAX_CERTIFICATE]).unwrap();
         let record = BoundedBytes::try_from(vec![3; MAX_RECORD]).unwrap();
         let introduction = BoundedBytes::try_from(vec![4; MAX_INTRODUCTION]).unwrap();
-        let introduce = Ask::Introduce(card.peer, introduction);
+        let introduce = Ask::Introduce(PeerId::from_bytes([1; 32]), introduction);
         for ask in [Ask::Peers, Ask::Providers, Ask::Provide(record.clone()), introduce] {
             assert_eq!(decode(&encode(&ask)), Some(ask.clone()));
             assert_eq!(decode::<Ask>(&[encode(&ask), vec![0]].concat()), None, "something behind it");
         }
         let answers = [
             Answer::Nothing,
-            Answer::Peers(BoundedVec::first_of([card; MAX_CARDS])),
+            Answer::Peers(BoundedVec::first_of(std::iter::repeat_n(certificate, MAX_CARDS))),
             Answer::Providers(BoundedVec::first_of([record])),
             Answer::Kept(1000),
         ];
@@ -94,11 +99,12 @@ mod tests {
 
     #[test]
     fn more_than_may_be_is_nothing() {
-        let cards = vec![([1_u8; 32], [2_u8; 16]); MAX_CARDS + 1];
-        let mut peers = encode(&Answer::Peers(BoundedVec::new()));
-        peers.truncate(1);
-        peers.extend(encode(&cards));
-        assert_eq!(decode::<Answer>(&peers), None);
+        for certificates in [vec![vec![1_u8; 2]; MAX_CARDS + 1], vec![vec![1; MAX_CERTIFICATE + 1]]] {
+            let mut peers = encode(&Answer::Peers(BoundedVec::new()));
+            peers.truncate(1);
+            peers.extend(encode(&certificates));
+            assert_eq!(decode::<Answer>(&peers), None);
+        }
     }
 
     #[cfg(not(target_arch = "wasm32"))]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     id::write_hex,
     id::{ContentId, PeerId},
@@ -11,13 +13,18 @@ use crate::{
 const BITS: u32 = 256;
 
 /// A place in the overlay's space of 256 bits: a peer's, or that of what is looked for.
-#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Key([u8; 32]);
+#[derive(Clone, Copy, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Key(#[serde(with = "crate::bytes")] [u8; 32]);
 
 impl Key {
     /// Takes the raw bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// The raw bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// A key that shares so many bits with this one, 0 to 255, and not the next; those behind are by chance.

@@ -2,7 +2,8 @@
 //!
 //! Most lookups end with the first copies; where peers are silent or lie it takes more. So copies are added in waves, each when the one before
 //! has come to nothing, or has brought nothing for a while. Behind the last wave are the ways that do not lead through the mesh: super-peers, and
-//! the service. That nothing is to be found counts only when several network groups say so: one of them may be an attacker's.
+//! the service. That nothing is to be found counts only when neighbours of several network groups bring that back: one of them may be
+//! an attacker's. All of them may have it from one peer, the nearest to the key; who can't have that asks the service as well.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ const WAVES: [u8; 3] = [2, 6, 16];
 const FRUGAL: [u8; 3] = [1, 2, 6];
 /// A wave that has brought nothing for so long is followed by the next, while its copies go on: twice what a lookup takes where all are good.
 const HEDGE: Duration = Duration::from_millis(600);
-/// Network groups that have to say that there is nothing, or all that there are.
+/// Network groups whose neighbours have to bring back that there is nothing, or all that there are.
 const ABSENT_GROUPS: usize = 3;
 
 /// What one copy came to.
@@ -22,7 +23,7 @@ const ABSENT_GROUPS: usize = 3;
 pub enum Found {
     /// An answer that is true, as far as can be checked.
     Valid,
-    /// A peer of this group says that there is nothing.
+    /// A neighbour of this group brings back that there is nothing.
     Nothing(NetworkGroup),
     /// It found no way, or its answer is false.
     Useless,
@@ -56,7 +57,7 @@ pub struct Lookup {
     waves: [u8; 3],
     /// Valid answers that are wanted.
     wanted: usize,
-    /// Groups that have to say that there is nothing.
+    /// Groups whose neighbours have to bring back that there is nothing.
     groups: usize,
     valid: usize,
     absent: Vec<NetworkGroup>,

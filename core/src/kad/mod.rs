@@ -13,6 +13,7 @@
 //! [`Overlay`] is one peer of it all.
 
 mod asks;
+mod encoding;
 mod key;
 mod lookup;
 mod mutable;
@@ -24,14 +25,15 @@ mod table;
 mod upkeep;
 mod width;
 
-pub use asks::{Card, MAX_INTRODUCTION, MAX_RECORD};
+pub use asks::{Card, MAX_CERTIFICATE, MAX_INTRODUCTION, MAX_RECORD};
+pub use encoding::MAX_ROUTED;
 pub use key::{Distance, Key};
 pub use lookup::{Found, Lookup, Outcome, Step};
 pub use mutable::{LONGEST, MAX_VALUE, Mutables, Put, Sponsor, Value};
 pub use overlay::{Overlay, OverlayMessage, OverlayOutput, Proofs, REPLICAS, Setup};
-pub use providers::{EXPIRY, MAX_ANSWER, MAX_PROVIDERS, Provider, Providers, REFRESH, Refusal};
+pub use providers::{EXPIRY, MAX_ANSWER, MAX_PROVIDERS, Provider, Providers, REFRESH, Refusal, Shelved};
 pub use reading::{Marks, QUORUM, Reading};
-pub use routes::{BUDGET, PATIENCE, RouteId, RouteMessage, RouteOutput, Routes};
+pub use routes::{BUDGET, MAX_ASK, PATIENCE, RouteId, RouteMessage, RouteOutput, Routes};
 pub use table::{Contact, Offer, Table};
 pub use upkeep::{Search, Upkeep};
 pub use width::Width;

@@ -16,11 +16,12 @@ use self::{
     asking::{Candidate, Meeting, Provided, Request},
 };
 use super::{
-    Contact, Key, Offer, Outcome, Provider, Providers, RouteMessage, RouteOutput, Routes, Table, Upkeep,
-    Width,
-    asks::{Card, decode},
+    Contact, Key, MAX_CERTIFICATE, Offer, Outcome, Provider, Providers, RouteMessage, RouteOutput, Routes,
+    Table, Upkeep, Width,
+    asks::{Card, Certificate, decode},
 };
 use crate::{
+    bounded::BoundedBytes,
     id::{LinkId, NetworkGroup, PeerId},
     random::Random,
     time::Timestamp,
@@ -30,18 +31,25 @@ use crate::{
 const MEETING: Duration = Duration::from_secs(20);
 /// Whoever looked things up only becomes one who answers after so long: most visits are shorter.
 const CLIENT: Duration = Duration::from_secs(60);
+/// Who has answered others for less long does not know that there is nothing: it may not have been given yet what it is to keep.
+const HANDED: Duration = Duration::from_secs(10);
 
 /// What can be checked of what others say.
 pub trait Proofs {
-    /// Who says by this record that it provides what the key names, and where that one connects from, if the record's signatures hold.
-    fn provider(&self, key: Key, record: &[u8]) -> Option<(PeerId, NetworkGroup)>;
+    /// Whom a certificate is about, if it holds.
+    fn peer(&self, certificate: &[u8], now: Timestamp) -> Option<Card>;
+
+    /// Who says by this record that it provides what the key names, and how long that holds, if the record's signatures do.
+    fn provider(&self, key: Key, record: &[u8], now: Timestamp) -> Option<(Card, Duration)>;
 }
 
 /// What a peer of the overlay is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Setup {
     /// Itself.
     pub me: Card,
+    /// Its certificate.
+    pub certificate: BoundedBytes<MAX_CERTIFICATE>,
     /// Most links.
     pub most_links: usize,
     /// Contacts that it keeps.
@@ -68,12 +76,17 @@ pub enum OverlayMessage {
 pub enum OverlayOutput {
     /// Send this.
     Send(LinkId, OverlayMessage),
-    /// A link to this peer is wanted: [`Overlay::introduce`], or another way to it.
-    Meet(Card),
+    /// A link to this peer, whose certificate this is, is wanted: [`Overlay::introduce`], or another way to it.
+    Meet(Card, Vec<u8>),
     /// Somebody wants a link here: [`Overlay::answer_introduction`].
     Introduction(u64, Vec<u8>),
-    /// What a peer said to an introduction; `None` if it was not to be reached.
+    /// What came in answer to an introduction, by the peer or by somebody on the way: [`Overlay::judge_introduction`]. `None`: the peer is not to be
+    /// reached.
     Introduced(PeerId, Option<Vec<u8>>),
+    /// A record that this peer provides what the key names is to be signed: [`Overlay::handle_signed`].
+    Sign(Key),
+    /// A link to anybody is wanted whom others know of than those there are links to, like the service.
+    Stranger,
     /// The overlay has no use for this link.
     Spare(LinkId),
     /// A neighbour did not say that it has a request: is it there?
@@ -84,15 +97,23 @@ pub enum OverlayOutput {
     AskService(u64, Key),
 }
 
+/// Who there is a link to.
+#[derive(Clone, Debug)]
+struct Neighbour {
+    contact: Contact,
+    certificate: Certificate,
+}
+
 /// See the module documentation.
 #[derive(Debug)]
 pub struct Overlay<P> {
     me: Card,
+    certificate: Certificate,
     proofs: P,
     /// All there are, those in the table among them.
-    links: LiteMap<LinkId, Contact>,
-    /// Those that were given what they are to keep: each is once, however often it says that it answers from now on.
-    handed: Vec<LinkId>,
+    links: LiteMap<LinkId, Neighbour>,
+    /// When those that answer were given last what they are to keep: not again soon, however often they say that they answer from now on.
+    handed: LiteMap<LinkId, Timestamp>,
     table: Table,
     routes: Routes,
     upkeep: Upkeep,
@@ -102,10 +123,14 @@ pub struct Overlay<P> {
     meetings: LiteMap<PeerId, Meeting>,
     /// Who is to be met when others have been, the nearest last.
     candidates: Vec<Candidate>,
+    /// Peers that could not be met, the first first, and when that was.
+    missed: VecDeque<(PeerId, Timestamp)>,
     introductions: LiteMap<u64, Introduction>,
     /// From when on requests of others are answered; none are if the page is hidden or pays for what it sends.
     serves: Option<Timestamp>,
     is_client: bool,
+    /// Since when it has not been one.
+    since: Timestamp,
     has_service: bool,
     random: Random,
     outputs: VecDeque<OverlayOutput>,
@@ -116,20 +141,23 @@ impl<P: Proofs> Overlay<P> {
     pub fn new(setup: &Setup, proofs: P, now: Timestamp) -> Self {
         Self {
             me: setup.me,
+            certificate: setup.certificate.clone(),
             proofs,
             links: LiteMap::new(),
-            handed: Vec::new(),
+            handed: LiteMap::new(),
             table: Table::new(setup.me.peer, setup.most_links, setup.width, setup.exempt),
             routes: Routes::new(),
             upkeep: Upkeep::new(now),
-            providers: Providers::new(),
+            providers: Providers::new(setup.exempt),
             provided: LiteMap::new(),
             requests: LiteMap::new(),
             meetings: LiteMap::new(),
             candidates: Vec::new(),
+            missed: VecDeque::new(),
             introductions: LiteMap::new(),
             serves: Some(now + CLIENT),
             is_client: true,
+            since: now,
             has_service: false,
             random: Random::new(setup.seed),
             outputs: VecDeque::new(),
@@ -147,16 +175,33 @@ impl<P: Proofs> Overlay<P> {
             |request: &Request| request.lookup.poll_timeout().into_iter().fold(request.until, Timestamp::min);
         let requests = self.requests.values().map(due);
         let provided = self.provided.values().map(|provided| provided.due);
+        let meetings = self.meetings.values().map(|meeting| meeting.until);
         let serves = self.serves.filter(|_| self.is_client);
         // Without links there is nobody to ask.
-        let upkeep = (!self.table.contacts().is_empty()).then(|| self.upkeep.poll_timeout());
-        requests.chain(provided).chain(serves).chain(upkeep).chain(self.routes.poll_timeout()).min()
+        let upkeep = self.knows_somebody().then(|| self.upkeep.poll_timeout());
+        requests
+            .chain(provided)
+            .chain(meetings)
+            .chain(serves)
+            .chain(upkeep)
+            .chain(self.routes.poll_timeout())
+            .min()
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        self.routes.handle_timeout(&self.table, now);
         self.settle(now);
+    }
+
+    /// What is said to others, and what they say, is checked by.
+    pub fn proofs_mut(&mut self) -> &mut P {
+        &mut self.proofs
+    }
+
+    /// This peer has another certificate, and may connect from elsewhere.
+    pub fn recertify(&mut self, group: NetworkGroup, certificate: BoundedBytes<MAX_CERTIFICATE>) {
+        self.me.group = group;
+        self.certificate = certificate;
     }
 
     /// Those that lookups go through.
@@ -201,10 +246,16 @@ impl<P: Proofs> Overlay<P> {
         self.has_service = is_there;
     }
 
-    /// A link is ready.
-    pub fn handle_ready(&mut self, contact: Contact, now: Timestamp) {
+    /// A link is ready, to a peer of this certificate, which was verified. It counts as a client until it says otherwise.
+    pub fn handle_ready(
+        &mut self,
+        mut contact: Contact,
+        certificate: BoundedBytes<MAX_CERTIFICATE>,
+        now: Timestamp,
+    ) {
+        contact.client = true;
         self.meetings.remove(&contact.peer);
-        self.links.insert(contact.link, contact);
+        self.links.insert(contact.link, Neighbour { contact, certificate });
         if !self.is_client {
             self.send(contact.link, OverlayMessage::Client(false));
         }
@@ -220,11 +271,7 @@ impl<P: Proofs> Overlay<P> {
             Offer::Refused => return self.outputs.push_back(OverlayOutput::Spare(contact.link)),
         }
         self.table.resize();
-        // Who called has looked around here itself.
-        if !contact.inbound && self.table.siblings().contains(&contact.link) {
-            self.upkeep.note_siblings(now);
-        }
-        self.hand_over(contact);
+        self.note_neighbour(contact, now);
         while let Some(other) = self.table.overcrowding(now) {
             self.table.remove(other);
             self.outputs.push_back(OverlayOutput::Spare(other));
@@ -234,7 +281,7 @@ impl<P: Proofs> Overlay<P> {
     /// A link is gone.
     pub fn handle_closed(&mut self, link: LinkId, now: Timestamp) {
         self.links.remove(&link);
-        self.handed.retain(|handed| *handed != link);
+        self.handed.remove(&link);
         if self.table.siblings().contains(&link) {
             self.upkeep.note_siblings(now);
         }
@@ -247,7 +294,8 @@ impl<P: Proofs> Overlay<P> {
 
     /// A link's round trip is known better.
     pub fn handle_rtt(&mut self, link: LinkId, rtt: Duration) {
-        for contact in self.links.get_mut(&link).into_iter().chain(self.table.get_mut(link)) {
+        let neighbour = self.links.get_mut(&link).map(|neighbour| &mut neighbour.contact);
+        for contact in neighbour.into_iter().chain(self.table.get_mut(link)) {
             contact.rtt = Some(rtt);
         }
     }
@@ -268,9 +316,8 @@ impl<P: Proofs> Overlay<P> {
 
     /// A neighbour begins, or stops, to answer what others ask.
     fn note_client(&mut self, link: LinkId, client: bool, now: Timestamp) {
-        let Some(contact) = self.links.get_mut(&link).filter(|contact| contact.client != client) else {
-            return;
-        };
+        let neighbour = self.links.get_mut(&link).map(|neighbour| &mut neighbour.contact);
+        let Some(contact) = neighbour.filter(|contact| contact.client != client) else { return };
         contact.client = client;
         let contact = *contact;
         let was_sibling = self.table.siblings().contains(&link);
@@ -281,11 +328,25 @@ impl<P: Proofs> Overlay<P> {
         if was_sibling {
             self.upkeep.note_siblings(now);
         }
-        self.hand_over(contact);
+        self.note_neighbour(contact, now);
+    }
+
+    /// A contact is there: it may know siblings, and is to keep things. Who called has looked around here itself.
+    fn note_neighbour(&mut self, contact: Contact, now: Timestamp) {
+        if !contact.inbound && self.table.siblings().contains(&contact.link) {
+            self.upkeep.note_siblings(now);
+        }
+        self.hand_over(contact, now);
+    }
+
+    /// Whether there is anybody who answers.
+    fn knows_somebody(&self) -> bool {
+        self.table.contacts().iter().any(|contact| !contact.client)
     }
 
     /// Everything that follows from an input.
     fn settle(&mut self, now: Timestamp) {
+        self.routes.handle_timeout(&self.table, now);
         self.turn_server(now);
         self.say_again(now);
         self.look_around(now);
@@ -304,6 +365,7 @@ impl<P: Proofs> Overlay<P> {
         let client = self.serves.is_none_or(|at| now < at);
         if client != self.is_client {
             self.is_client = client;
+            self.since = now;
             let links: Vec<LinkId> = self.links.keys().copied().collect();
             links.into_iter().for_each(|link| self.send(link, OverlayMessage::Client(client)));
         }
@@ -316,13 +378,13 @@ impl<P: Proofs> Overlay<P> {
             match output {
                 RouteOutput::Send(link, message) => self.send(link, OverlayMessage::Route(message)),
                 RouteOutput::Silent(link) => self.outputs.push_back(OverlayOutput::Silent(link)),
-                RouteOutput::Asked { route, key, body } => self.asked(route, key, &body, now),
-                RouteOutput::Stuck { route, key, body } => self.stuck(route, key, &body),
-                RouteOutput::Ended(route, answer) => {
+                RouteOutput::Asked { route, from, key, body } => self.asked((route, from), key, &body, now),
+                RouteOutput::Stuck { route, key, body } => self.stuck(route, key, &body, now),
+                RouteOutput::Ended(request, answer) => {
                     stirred = true;
                     let (by, body) = answer.unzip();
                     let answer = body.and_then(|body| decode(&body));
-                    self.answered(route.request, by, answer, now);
+                    self.answered(request, by, answer, now);
                 }
             }
         }

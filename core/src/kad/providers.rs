@@ -53,9 +53,20 @@ pub enum Refusal {
     Group,
 }
 
+/// What became of a record that is kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shelved {
+    /// With which probability its peer is to renew it after [`REFRESH`].
+    pub share: f64,
+    /// Other replicas are to have it too. Not if the peer has said it just before: each time it does would make it known to all of them.
+    pub is_news: bool,
+}
+
 #[derive(Clone, Debug)]
 struct Kept {
     provider: Provider,
+    /// When it came.
+    at: Timestamp,
     expires: Timestamp,
 }
 
@@ -108,19 +119,20 @@ impl Shelf {
 }
 
 /// The provider records that this peer keeps for others.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Providers {
+    /// The group that has no limit.
+    exempt: Option<NetworkGroup>,
     shelves: LiteMap<Key, Shelf>,
 }
 
 impl Providers {
     /// No records.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(exempt: Option<NetworkGroup>) -> Self {
+        Self { exempt, shelves: LiteMap::new() }
     }
 
-    /// Keeps a verified record, or renews it; `random` decides who makes way at a hot key. Says with which probability its peer is to
-    /// renew it after [`REFRESH`].
+    /// Keeps a verified record that holds for so long, or renews it; `random` decides who makes way at a hot key.
     ///
     /// # Errors
     /// [`Refusal`], if keys, peer or group have too many records already.
@@ -128,17 +140,23 @@ impl Providers {
         &mut self,
         key: Key,
         provider: Provider,
+        holds: Duration,
         random: u64,
         now: Timestamp,
-    ) -> Result<f64, Refusal> {
+    ) -> Result<Shelved, Refusal> {
         self.expire(now);
-        let expires = now + EXPIRY;
+        let expires = now + holds.min(EXPIRY);
         if let Some(shelf) = self.shelves.get_mut(&key)
             && let Some(kept) = shelf.kept.iter_mut().find(|kept| kept.provider.peer == provider.peer)
         {
-            *kept = Kept { provider, expires };
-            shelf.hear(now);
-            return Ok(shelf.share);
+            // Who says it again and again is one provider all the same.
+            let is_news = now >= kept.at + REFRESH / 2;
+            let at = if is_news { now } else { kept.at };
+            *kept = Kept { provider, at, expires };
+            if is_news {
+                shelf.hear(now);
+            }
+            return Ok(Shelved { share: shelf.share, is_news });
         }
         if !self.shelves.contains_key(&key) && self.shelves.len() >= MAX_KEYS {
             return Err(Refusal::Keys);
@@ -152,17 +170,27 @@ impl Providers {
         if of_peer >= MAX_OF_PEER {
             return Err(Refusal::Peer);
         }
-        if of_group >= LEAST_OF_GROUP.max(all / GROUP_SHARE) {
+        let is_bound = self.exempt != Some(provider.group);
+        if is_bound && of_group >= LEAST_OF_GROUP.max(all / GROUP_SHARE) {
             return Err(Refusal::Group);
         }
         let shelf = self.shelves.entry(key).or_insert(Shelf::new(now));
         shelf.hear(now);
+        let (share, group) = (shelf.share, provider.group);
+        let kept = Kept { provider, at: now, expires };
         if shelf.kept.len() < MAX_PROVIDERS {
-            shelf.kept.push(Kept { provider, expires });
-        } else if let Some(place) = shelf.makes_way(provider.group, random) {
-            shelf.kept[place] = Kept { provider, expires };
+            shelf.kept.push(kept);
+        } else if let Some(place) = shelf.makes_way(group, random) {
+            shelf.kept[place] = kept;
         }
-        Ok(shelf.share)
+        Ok(Shelved { share, is_news: true })
+    }
+
+    /// With which probability the peer of this record is to renew it, if it is kept as it is.
+    pub fn has(&self, key: Key, record: &[u8], now: Timestamp) -> Option<f64> {
+        let shelf = self.shelves.get(&key)?;
+        let is_it = |kept: &Kept| now < kept.expires && kept.provider.record == record;
+        shelf.kept.iter().any(is_it).then_some(shelf.share)
     }
 
     /// Providers of a key, [`MAX_ANSWER`] at most: of each group one, then of each another, beginning anywhere.
@@ -183,9 +211,16 @@ impl Providers {
     }
 
     /// Everything that is kept of keys that `is_one` chooses, to be handed to who keeps it from now on.
-    pub fn of_keys(&self, is_one: impl Fn(Key) -> bool) -> impl Iterator<Item = (Key, &Provider)> {
+    pub fn of_keys(
+        &self,
+        is_one: impl Fn(Key) -> bool,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (Key, &Provider)> {
         let of_it = self.shelves.iter().filter(move |(key, _)| is_one(**key));
-        of_it.flat_map(|(key, shelf)| shelf.kept.iter().map(|kept| (*key, &kept.provider)))
+        of_it.flat_map(move |(key, shelf)| {
+            let live = shelf.kept.iter().filter(move |kept| now < kept.expires);
+            live.map(move |kept| (*key, &kept.provider))
+        })
     }
 
     /// Forgets what was not renewed.
@@ -215,6 +250,17 @@ mod tests {
         Provider { peer: PeerId::from_bytes(id), group: NetworkGroup::from_bytes(of), record }
     }
 
+    /// Keeps a record that has just been signed.
+    fn insert(
+        providers: &mut Providers,
+        key: Key,
+        provider: Provider,
+        random: u64,
+        now: Timestamp,
+    ) -> Result<f64, Refusal> {
+        providers.insert(key, provider, EXPIRY, random, now).map(|shelved| shelved.share)
+    }
+
     /// Numbers that look like chance, the same each time.
     fn random(number: u32) -> u64 {
         u64::from_le_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes().first_chunk().expect("it has 32"))
@@ -222,20 +268,22 @@ mod tests {
 
     #[test]
     fn who_renews_stays_and_who_does_not_is_gone_after_six_minutes() {
-        let mut providers = Providers::new();
+        let mut providers = Providers::new(None);
         let later = NOW + REFRESH;
-        (1..=2).for_each(|peer| assert_eq!(providers.insert(key(1), provider(peer, peer), 0, NOW), Ok(1.0)));
-        assert_eq!(providers.insert(key(1), provider(1, 1), 0, later), Ok(1.0));
+        (1..=2).for_each(|peer| {
+            assert_eq!(insert(&mut providers, key(1), provider(peer, peer), 0, NOW), Ok(1.0))
+        });
+        assert_eq!(insert(&mut providers, key(1), provider(1, 1), 0, later), Ok(1.0));
         assert_eq!(providers.answer(key(1), 0, NOW + (EXPIRY - Duration::from_millis(1))).len(), 2);
         assert_eq!(providers.answer(key(1), 0, NOW + EXPIRY), [&provider(1, 1)]);
         assert_eq!(providers.answer(key(2), 0, NOW), [] as [&Provider; 0]);
-        providers.insert(key(2), provider(9, 9), 0, later + EXPIRY).unwrap();
+        insert(&mut providers, key(2), provider(9, 9), 0, later + EXPIRY).unwrap();
         assert_eq!(providers.shelves.len(), 1, "what is gone takes no room");
     }
 
     #[test]
     fn a_hot_key_is_a_sample_of_its_providers_and_they_are_told_to_renew_seldom() {
-        let mut providers = Providers::new();
+        let mut providers = Providers::new(None);
         let mut shares = Vec::new();
         for minute in 0..20u32 {
             let now = NOW + REFRESH * minute;
@@ -243,7 +291,7 @@ mod tests {
             for peer in 0..5000 {
                 // Each renews with the probability it was told.
                 if (random(peer + 5000 * minute) as f64) < share * u64::MAX as f64 {
-                    let said = providers.insert(key(1), provider(peer, peer), random(peer), now);
+                    let said = insert(&mut providers, key(1), provider(peer, peer), random(peer), now);
                     shares.push(said.expect("nobody has much"));
                 }
             }
@@ -258,16 +306,16 @@ mod tests {
 
     #[test]
     fn a_group_with_many_providers_leaves_room_for_the_others_in_what_is_kept_and_in_answers() {
-        let mut providers = Providers::new();
+        let mut providers = Providers::new(None);
         for peer in 0..200 {
-            providers.insert(key(1), provider(peer, 0), random(peer), NOW).unwrap();
+            insert(&mut providers, key(1), provider(peer, 0), random(peer), NOW).unwrap();
         }
         for peer in 200..220 {
-            providers.insert(key(1), provider(peer, peer), random(peer), NOW).unwrap();
+            insert(&mut providers, key(1), provider(peer, peer), random(peer), NOW).unwrap();
         }
         // As many again of the large group push none of the others out.
         for peer in 300..340 {
-            providers.insert(key(1), provider(peer, 0), random(peer), NOW).unwrap();
+            insert(&mut providers, key(1), provider(peer, 0), random(peer), NOW).unwrap();
         }
         let kept = &providers.shelves[&key(1)].kept;
         let others = kept.iter().filter(|kept| kept.provider.group != provider(0, 0).group).count();
@@ -281,31 +329,71 @@ mod tests {
 
     #[test]
     fn one_peer_and_one_group_fill_no_replica() {
-        let mut providers = Providers::new();
+        let mut providers = Providers::new(None);
         for number in 0..MAX_OF_PEER as u16 {
-            assert!(providers.insert(key(number), provider(1, 1), 0, NOW).is_ok());
+            assert!(insert(&mut providers, key(number), provider(1, 1), 0, NOW).is_ok());
         }
-        assert_eq!(providers.insert(key(999), provider(1, 1), 0, NOW), Err(Refusal::Peer));
-        assert!(providers.insert(key(0), provider(1, 1), 0, NOW).is_ok(), "to renew is no record more");
+        assert_eq!(insert(&mut providers, key(999), provider(1, 1), 0, NOW), Err(Refusal::Peer));
+        assert!(insert(&mut providers, key(0), provider(1, 1), 0, NOW).is_ok(), "to renew is no record more");
         let rest = (LEAST_OF_GROUP - MAX_OF_PEER) as u16;
         for number in 0..rest {
-            assert!(providers.insert(key(number), provider(2 + u32::from(number), 1), 0, NOW).is_ok());
+            assert!(insert(&mut providers, key(number), provider(2 + u32::from(number), 1), 0, NOW).is_ok());
         }
-        assert_eq!(providers.insert(key(0), provider(900, 1), 0, NOW), Err(Refusal::Group));
-        assert!(providers.insert(key(0), provider(900, 2), 0, NOW).is_ok());
+        assert_eq!(insert(&mut providers, key(0), provider(900, 1), 0, NOW), Err(Refusal::Group));
+        assert!(insert(&mut providers, key(0), provider(900, 2), 0, NOW).is_ok());
     }
 
     #[test]
     fn keys_are_limited_and_those_that_are_there_go_on() {
-        let mut providers = Providers::new();
+        let mut providers = Providers::new(None);
         for number in 0..MAX_KEYS as u16 {
             let one = u32::from(number);
-            assert!(providers.insert(key(number), provider(one, one), 0, NOW).is_ok());
+            assert!(insert(&mut providers, key(number), provider(one, one), 0, NOW).is_ok());
         }
         let next = MAX_KEYS as u16;
-        assert_eq!(providers.insert(key(next), provider(9999, 9999), 0, NOW), Err(Refusal::Keys));
-        assert!(providers.insert(key(0), provider(9999, 9999), 0, NOW).is_ok());
-        assert!(providers.insert(key(next), provider(9999, 9999), 0, NOW + EXPIRY).is_ok());
-        assert_eq!(providers.of_keys(|_| true).count(), 1);
+        assert_eq!(insert(&mut providers, key(next), provider(9999, 9999), 0, NOW), Err(Refusal::Keys));
+        assert!(insert(&mut providers, key(0), provider(9999, 9999), 0, NOW).is_ok());
+        assert!(insert(&mut providers, key(next), provider(9999, 9999), 0, NOW + EXPIRY).is_ok());
+        assert_eq!(providers.of_keys(|_| true, NOW + EXPIRY).count(), 1);
+    }
+
+    #[test]
+    fn who_says_it_again_and_again_counts_once_and_is_no_news() {
+        let mut providers = Providers::new(None);
+        let said = |providers: &mut Providers, now| {
+            providers.insert(key(1), provider(1, 1), EXPIRY, 0, now).expect("there is room")
+        };
+        assert!(said(&mut providers, NOW).is_news);
+        for number in 0..50_000_u64 {
+            assert!(!said(&mut providers, NOW + Duration::from_millis(number)).is_news);
+        }
+        assert_eq!(providers.shelves[&key(1)].heard, 1);
+        let later = said(&mut providers, NOW + REFRESH);
+        assert_eq!(later, Shelved { share: 1.0, is_news: true });
+    }
+
+    #[test]
+    fn nothing_is_kept_or_handed_on_for_longer_than_it_was_signed_for() {
+        let mut providers = Providers::new(None);
+        let (short, long) = (Duration::from_secs(10), EXPIRY * 100);
+        for (peer, holds) in [(1, short), (2, long)] {
+            providers.insert(key(1), provider(peer, peer), holds, 0, NOW).expect("there is room");
+        }
+        for (now, left) in [(NOW, 2), (NOW + short, 1), (NOW + EXPIRY, 0)] {
+            assert_eq!(providers.answer(key(1), 0, now).len(), left);
+            assert_eq!(providers.of_keys(|_| true, now).count(), left);
+            assert_eq!(providers.has(key(1), &provider(1, 1).record, now).is_some(), left == 2);
+        }
+        assert_eq!(providers.has(key(1), b"another", NOW), None);
+    }
+
+    #[test]
+    fn the_group_that_is_exempt_has_no_limit() {
+        let exempt = provider(0, 7).group;
+        let mut providers = Providers::new(Some(exempt));
+        for number in 0..2 * LEAST_OF_GROUP as u16 {
+            let one = provider(u32::from(number), 7);
+            assert!(insert(&mut providers, key(number), one, 0, NOW).is_ok());
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! Requests that go from link to link towards a key, and the answers that come back the same way.
 //!
-//! A request is passed on to one contact at a time, each nearer to its key, so that it comes by nobody twice and ends somewhere. Each hop
+//! A request is passed on to one contact at a time, each nearer to its key, so that a copy comes by nobody twice and ends somewhere. Each hop
 //! says at once that it has it. Who does not, or of whom nothing comes back in time, is passed over for the next best, by the hop right before
 //! it, which waits for less long than those before that one. What all that may cost is bounded: each link that a copy takes is paid out of a budget,
-//! most of which is given to the hop, and the rest kept for others. Several copies take different ways: who has seen one of them
-//! passes no other on.
+//! most of which is given to the hop, and the rest kept for others. Several copies of a request begin at different neighbours, and nobody but who
+//! makes them can tell that they are of one: who has one of them can't have the others stopped.
 //!
 //! Nothing here knows what is asked, nor whether an answer is true: whoever a request comes by is told of it and answers or has it passed on, and
 //! who made it checks what comes back.
@@ -12,6 +12,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use litemap::LiteMap;
+use serde::{Deserialize, Serialize};
 
 use super::{Contact, Key, Table};
 use crate::{id::LinkId, time::Timestamp};
@@ -26,23 +27,20 @@ pub const PATIENCE: Duration = Duration::from_millis(2400);
 const SHARE: (u32, u32) = (2, 3);
 /// …and at least this long; with less left nobody else is tried.
 const LEAST_PATIENCE: Duration = Duration::from_millis(300);
-/// How long it is remembered that a request was here: longer than any copy of it is under way.
+/// How long it is remembered that a copy was here, and first hops of an own request: longer than any copy is under way.
 const MEMORY: Duration = Duration::from_secs(10);
 /// Most requests that are under way here, …
-const MAX_RELAYS: usize = 1024;
+const MAX_RELAYS: usize = 512;
 /// …of those the most that one neighbour has passed on, …
-const MAX_OF_LINK: usize = 128;
-/// …and most that are remembered. The oldest is forgotten first.
+const MAX_OF_LINK: usize = 64;
+/// …most copies that are remembered, the oldest is forgotten first, …
 const MAX_SEEN: usize = 8192;
+/// …and most bytes of what one of them asks.
+pub const MAX_ASK: usize = 9 * 1024;
 
-/// One copy of a request.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct RouteId {
-    /// The request, named by chance.
-    pub request: u64,
-    /// Which copy of it.
-    pub copy: u8,
-}
+/// One copy of a request, named by chance.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct RouteId(pub u64);
 
 /// What hops say to each other.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -77,6 +75,8 @@ pub enum RouteOutput {
     Asked {
         /// Which.
         route: RouteId,
+        /// Who passed it on.
+        from: LinkId,
         /// Where it goes.
         key: Key,
         /// What is asked.
@@ -91,8 +91,8 @@ pub enum RouteOutput {
         /// What is asked.
         body: Vec<u8>,
     },
-    /// What came of a copy of an own request, and by which first hop; `None` if there was no way, or nothing came in time.
-    Ended(RouteId, Option<(LinkId, Vec<u8>)>),
+    /// What came of a copy of this own request, and by which first hop; `None` if there was no way, or nothing came in time.
+    Ended(u64, Option<(LinkId, Vec<u8>)>),
     /// A neighbour did not say that it has a request.
     Silent(LinkId),
 }
@@ -113,6 +113,8 @@ struct Hop {
 struct Relay {
     /// Who passed it on; nobody did if it is an own one.
     from: Option<LinkId>,
+    /// The request, if it is an own one.
+    request: Option<u64>,
     key: Key,
     body: Vec<u8>,
     /// Links that may still be taken, besides those that the hop was given.
@@ -132,8 +134,8 @@ pub struct Routes {
     relays: LiteMap<RouteId, Relay>,
     /// First hops of the copies of own requests, by request, and when the last copy was made.
     firsts: LiteMap<u64, (Timestamp, Vec<LinkId>)>,
-    /// Requests that were passed on here or made, the oldest first.
-    seen: VecDeque<(Timestamp, u64)>,
+    /// Copies that were passed on here, the oldest first.
+    seen: VecDeque<(Timestamp, RouteId)>,
     outputs: VecDeque<RouteOutput>,
 }
 
@@ -154,43 +156,75 @@ impl Routes {
         self.relays.values().map(hop).min()
     }
 
-    /// Sends a copy of an own request on its way, by a first hop that no other copy of it took. Ends in one [`RouteOutput::Ended`].
-    pub fn start(&mut self, route: RouteId, key: Key, body: Vec<u8>, table: &Table, now: Timestamp) {
-        self.begin(route, key, body, now);
+    /// Sends a copy of an own request on its way, by a first hop that no other copy of it took; `route` is drawn by chance for it. Ends in one
+    /// [`RouteOutput::Ended`].
+    pub fn start(
+        &mut self,
+        (request, route): (u64, RouteId),
+        key: Key,
+        body: Vec<u8>,
+        table: &Table,
+        now: Timestamp,
+    ) {
+        self.begin((request, route), key, body, now);
         self.go_on(route, table, now);
     }
 
     /// The same by this contact first, however far it is from the key: its way there may be another one.
-    pub fn start_by(&mut self, first: Contact, route: RouteId, key: Key, body: Vec<u8>, now: Timestamp) {
-        self.begin(route, key, body, now);
+    pub fn start_by(
+        &mut self,
+        first: Contact,
+        (request, route): (u64, RouteId),
+        key: Key,
+        body: Vec<u8>,
+        now: Timestamp,
+    ) {
+        self.begin((request, route), key, body, now).push(first.link);
         let (rest, patience) = (BUDGET - 1, PATIENCE * SHARE.0 / SHARE.1);
         self.forward(route, first.link, first.rtt, (rest, part(rest)), patience, now);
     }
 
-    fn begin(&mut self, route: RouteId, key: Key, body: Vec<u8>, now: Timestamp) {
-        self.firsts.retain(|_, (at, _)| now < *at + MEMORY);
-        self.firsts.entry(route.request).or_insert_with(|| (now, Vec::new())).0 = now;
-        let until = now + PATIENCE;
-        let relay =
-            Relay { from: None, key, body, budget: BUDGET, spent: 0, until, tried: Vec::new(), hop: None };
+    /// Takes note of a copy of an own request; returns the first hops of the others.
+    fn begin(
+        &mut self,
+        (request, route): (u64, RouteId),
+        key: Key,
+        body: Vec<u8>,
+        now: Timestamp,
+    ) -> &mut Vec<LinkId> {
+        let relay = Relay {
+            from: None,
+            request: Some(request),
+            key,
+            body,
+            budget: BUDGET,
+            spent: 0,
+            until: now + PATIENCE,
+            tried: Vec::new(),
+            hop: None,
+        };
         self.relays.insert(route, relay);
-        self.see(route.request, now);
+        self.firsts.retain(|_, (at, _)| now < *at + MEMORY);
+        let (at, firsts) = self.firsts.entry(request).or_insert_with(|| (now, Vec::new()));
+        *at = now;
+        firsts
     }
 
     /// A neighbour said something.
     pub fn handle(&mut self, link: LinkId, message: RouteMessage, table: &Table, now: Timestamp) {
         match message {
             RouteMessage::Forward { route, key, budget, patience, body } => {
-                let of_link = self.relays.values().filter(|relay| relay.from == Some(link)).count();
-                if self.relays.len() >= MAX_RELAYS
-                    || of_link >= MAX_OF_LINK
-                    || self.relays.contains_key(&route)
-                {
+                let of_link = self.of_link(link);
+                if of_link >= MAX_OF_LINK || body.len() > MAX_ASK || self.relays.contains_key(&route) {
                     self.send(link, RouteMessage::NoWay(route, 0));
                     return;
                 }
+                if self.relays.len() >= MAX_RELAYS {
+                    self.make_room();
+                }
                 let relay = Relay {
                     from: Some(link),
+                    request: None,
                     key,
                     body: body.clone(),
                     budget: budget.min(BUDGET),
@@ -201,7 +235,7 @@ impl Routes {
                 };
                 self.relays.insert(route, relay);
                 self.send(link, RouteMessage::Ack(route));
-                self.outputs.push_back(RouteOutput::Asked { route, key, body });
+                self.outputs.push_back(RouteOutput::Asked { route, from: link, key, body });
             }
             RouteMessage::Ack(route) => {
                 let Some(relay) = self.relays.get_mut(&route) else { return };
@@ -242,6 +276,23 @@ impl Routes {
         }
     }
 
+    fn of_link(&self, link: LinkId) -> usize {
+        self.relays.values().filter(|relay| relay.from == Some(link)).count()
+    }
+
+    /// Ends what whoever passed on most passed on first: nobody can fill this peer so that others are not served.
+    fn make_room(&mut self) {
+        let mut counts: LiteMap<LinkId, usize> = LiteMap::new();
+        for from in self.relays.values().filter_map(|relay| relay.from) {
+            *counts.entry(from).or_insert(0) += 1;
+        }
+        let Some((most, _)) = counts.iter().max_by_key(|(_, count)| **count) else { return };
+        let of_it = self.relays.iter().filter(|(_, relay)| relay.from == Some(*most));
+        if let Some(route) = of_it.min_by_key(|(_, relay)| relay.until).map(|(route, _)| *route) {
+            self.end(route, None);
+        }
+    }
+
     /// Whether somebody else passed that on: an own request may have the number of one of others that is over.
     fn is_of_others(&self, route: RouteId) -> bool {
         self.relays.get(&route).is_some_and(|relay| relay.from.is_some())
@@ -252,11 +303,14 @@ impl Routes {
         if self.relays.get(&route).is_none_or(|relay| relay.hop.is_some()) {
             return;
         }
-        if self.has_seen(route.request, now) {
-            self.end(route, None);
-            return;
+        let was_here = |(at, seen): &(Timestamp, RouteId)| *seen == route && now < *at + MEMORY;
+        if self.seen.iter().any(was_here) {
+            return self.end(route, None);
         }
-        self.see(route.request, now);
+        while self.seen.len() >= MAX_SEEN || self.seen.front().is_some_and(|(at, _)| *at + MEMORY <= now) {
+            self.seen.pop_front();
+        }
+        self.seen.push_back((now, route));
         self.go_on(route, table, now);
     }
 
@@ -306,7 +360,7 @@ impl Routes {
         let hops =
             if relay.from.is_some() { table.next_hops(relay.key) } else { table.first_hops(relay.key) };
         let firsts =
-            self.firsts.get_mut(&route.request).filter(|_| relay.from.is_none()).map(|(_, firsts)| firsts);
+            relay.request.and_then(|request| self.firsts.get_mut(&request)).map(|(_, firsts)| firsts);
         let is_first = |link| firsts.as_ref().is_some_and(|firsts| firsts.contains(&link));
         let mut open = hops.into_iter().filter(|hop| !relay.tried.contains(&hop.link) && !is_first(hop.link));
         let (next, others) = (open.next(), open.next().is_some());
@@ -360,7 +414,8 @@ impl Routes {
         let Some(relay) = self.relays.remove(&route) else { return };
         let Some(from) = relay.from else {
             let answer = answer.and_then(|(by, body)| Some((by?, body)));
-            self.outputs.push_back(RouteOutput::Ended(route, answer));
+            let ended = relay.request.map(|request| RouteOutput::Ended(request, answer));
+            self.outputs.extend(ended);
             return;
         };
         let message = match answer {
@@ -372,17 +427,6 @@ impl Routes {
 
     fn send(&mut self, link: LinkId, message: RouteMessage) {
         self.outputs.push_back(RouteOutput::Send(link, message));
-    }
-
-    fn see(&mut self, request: u64, now: Timestamp) {
-        while self.seen.len() >= MAX_SEEN || self.seen.front().is_some_and(|(at, _)| *at + MEMORY <= now) {
-            self.seen.pop_front();
-        }
-        self.seen.push_back((now, request));
-    }
-
-    fn has_seen(&self, request: u64, now: Timestamp) -> bool {
-        self.seen.iter().any(|(at, seen)| *seen == request && now < *at + MEMORY)
     }
 }
 

@@ -13,8 +13,11 @@ use crate::time::Timestamp;
 
 /// Siblings are looked for so often, …
 const SIBLINGS: Duration = Duration::from_secs(60);
-/// …and so soon after one has come or gone: others that do at the same time are counted in.
+/// …and so soon after one has come or gone: others that do at the same time are counted in. Twice as long each time that it
+/// happens again, …
 const REPAIR: Duration = Duration::from_secs(1);
+/// …up to this: who makes its neighbours look around by coming and going does so seldom.
+const MOST_DOUBLINGS: u32 = 4;
 /// A bucket that is too small is looked after again after so long, twice as long each time nobody came of it, …
 const BUCKET: Duration = Duration::from_secs(15);
 /// …up to this.
@@ -23,8 +26,10 @@ const LONGEST: Duration = Duration::from_secs(600);
 const PACE: Duration = Duration::from_millis(500);
 /// Anybody at all is looked for so often, …
 const ANYBODY: Duration = Duration::from_secs(600);
-/// …and when of so many links more than one was lost since the last time.
+/// …and when of so many links more than one was lost since the last time. …
 const LOST_SHARE: usize = 5;
+/// …Then somebody from outside is wanted so often and for so long: where a mesh has come apart, the halves may not reach each other at once.
+const OUTSIDE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(180));
 
 /// What to look for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,6 +40,8 @@ pub enum Search {
     Bucket(u32),
     /// A peer by chance.
     Anybody,
+    /// A peer that is not known through this mesh.
+    Outside,
 }
 
 /// When a bucket is looked after, and how long after that again.
@@ -50,7 +57,13 @@ struct Care {
 #[derive(Clone, Debug)]
 pub struct Upkeep {
     siblings: Timestamp,
+    /// Searches for siblings in a row that were not in their turn.
+    repairs: u32,
+    /// When they would be looked for in their turn.
+    turn: Timestamp,
     anybody: Timestamp,
+    /// When somebody from outside is wanted next, and until when.
+    outside: (Timestamp, Timestamp),
     buckets: LiteMap<u32, Care>,
     /// No search before.
     next: Timestamp,
@@ -65,7 +78,10 @@ impl Upkeep {
     pub fn new(now: Timestamp) -> Self {
         Self {
             siblings: now,
+            repairs: 0,
+            turn: now,
             anybody: now + ANYBODY,
+            outside: (now, now),
             buckets: LiteMap::new(),
             next: now,
             idle: false,
@@ -83,12 +99,20 @@ impl Upkeep {
         self.idle = false;
         let varied = |time: Duration| time.mul_f64(0.75 + random / 2.0);
         let search = if self.siblings <= now {
+            self.repairs = if now < self.turn { (self.repairs + 1).min(MOST_DOUBLINGS) } else { 0 };
             self.siblings = now + varied(SIBLINGS);
+            self.turn = self.siblings;
             Search::Siblings
         } else if self.anybody <= now || links * LOST_SHARE < self.most_links * (LOST_SHARE - 1) {
+            if now < self.anybody {
+                self.outside = (now + varied(OUTSIDE.0), now + OUTSIDE.1);
+            }
             self.anybody = now + varied(ANYBODY);
             self.most_links = links;
             Search::Anybody
+        } else if self.next_outside().is_some_and(|at| at <= now) {
+            self.outside.0 = now + varied(OUTSIDE.0);
+            Search::Outside
         } else {
             let Some((bits, care)) = self.bucket(table, now) else {
                 self.idle = true;
@@ -117,15 +141,21 @@ impl Upkeep {
         Some((*bits, care))
     }
 
+    fn next_outside(&self) -> Option<Timestamp> {
+        let (next, end) = self.outside;
+        (next < end).then_some(next)
+    }
+
     /// A sibling is gone, or another one is there, who may know nearer ones.
     pub fn note_siblings(&mut self, now: Timestamp) {
-        self.siblings = self.siblings.min(now + REPAIR);
+        self.siblings = self.siblings.min(now + REPAIR * (1 << self.repairs));
     }
 
     /// When [`Self::poll`] wants to be called, if nothing becomes of the table before.
     pub fn poll_timeout(&self) -> Timestamp {
         let buckets = self.buckets.values().map(|care| care.at).filter(|_| self.idle);
-        let due = [self.siblings, self.anybody].into_iter().filter(|_| self.idle);
+        let due = [self.siblings, self.anybody].into_iter().chain(self.next_outside());
+        let due = due.filter(|_| self.idle);
         due.chain(buckets).min().map_or(self.next, |at| at.max(self.next))
     }
 }
@@ -136,7 +166,7 @@ impl Search {
         match self {
             Self::Siblings => me,
             Self::Bucket(bits) => me.leaving_at(bits, chance),
-            Self::Anybody => Key::from_bytes(chance),
+            Self::Anybody | Self::Outside => Key::from_bytes(chance),
         }
     }
 }
@@ -214,6 +244,26 @@ mod tests {
     }
 
     #[test]
+    fn who_has_siblings_looked_for_again_and_again_waits_longer_each_time() {
+        let (mut upkeep, table) = (Upkeep::new(NOW), table(&[]));
+        searches(&mut upkeep, &table, NOW, Duration::from_secs(10));
+        let mut begins = NOW + Duration::from_secs(20);
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            upkeep.note_siblings(begins);
+            let found = searches(&mut upkeep, &table, begins, Duration::from_secs(17));
+            let (pause, _) = found.iter().find(|(_, search)| *search == Search::Siblings).unwrap();
+            pauses.push(pause.as_secs());
+            begins = begins + *pause + Duration::from_secs(1);
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 16]);
+        searches(&mut upkeep, &table, begins, Duration::from_secs(70));
+        upkeep.note_siblings(begins + Duration::from_secs(70));
+        let found = searches(&mut upkeep, &table, begins + Duration::from_secs(70), Duration::from_secs(9));
+        assert_eq!(times(&found, Search::Siblings), [1], "a quiet minute makes up for it");
+    }
+
+    #[test]
     fn a_bucket_with_room_is_looked_after_the_less_the_oftener_nobody_came_of_it() {
         // Three siblings share six bits or more; of the buckets before one is full and one has one contact.
         let table = table(&[1, 2, 3, 0x80, 0x81, 0x40]);
@@ -239,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn anybody_is_looked_for_every_ten_minutes_and_when_a_fifth_of_the_links_is_gone() {
+    fn anybody_is_looked_for_every_ten_minutes_and_when_a_fifth_of_the_links_is_gone_and_then_outside_too() {
         let (mut upkeep, full) =
             (Upkeep::new(NOW), table(&[1, 2, 3, 0x80, 0x81, 0x40, 0x41, 0x20, 0x21, 0x10]));
         let found = searches(&mut upkeep, &full, NOW, Duration::from_secs(1300));
@@ -248,8 +298,10 @@ mod tests {
         let eight = table(&[1, 2, 3, 0x80, 0x81, 0x40, 0x41, 0x20]);
         assert_eq!(times(&searches(&mut upkeep, &eight, lost, Duration::from_secs(60)), Search::Anybody), []);
         let seven = table(&[1, 2, 3, 0x80, 0x81, 0x40, 0x41]);
-        let found = searches(&mut upkeep, &seven, lost + Duration::from_secs(61), Duration::from_secs(60));
+        let found = searches(&mut upkeep, &seven, lost + Duration::from_secs(61), Duration::from_secs(400));
         assert_eq!(times(&found, Search::Anybody).len(), 1);
+        let outside = times(&found, Search::Outside);
+        assert!((10..=12).contains(&outside.len()) && outside.iter().all(|at| *at <= 181), "{outside:?}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub struct Frame<'a> {
 }
 
 /// Appends one frame with a postcard body to `out`.
-pub(super) fn write_frame<T: Serialize>(out: &mut Vec<u8>, kind: u16, body: &T) {
+pub(crate) fn write_frame<T: Serialize>(out: &mut Vec<u8>, kind: u16, body: &T) {
     let start = out.len();
     out.extend_from_slice(&kind.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
@@ -76,7 +76,7 @@ fn split_frame(message: &[u8]) -> Result<(Frame<'_>, &[u8]), WireError> {
 }
 
 /// Decodes a postcard body; bytes behind the value are ignored, a later version may use them.
-pub(super) fn read_body<T: DeserializeOwned>(frame: &Frame<'_>) -> Result<T, WireError> {
+pub(crate) fn read_body<T: DeserializeOwned>(frame: &Frame<'_>) -> Result<T, WireError> {
     postcard::take_from_bytes(frame.body)
         .map(|(value, _)| value)
         .map_err(|_| WireError::Malformed { kind: frame.kind })

@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::identity::VersionRange;
 
 pub use frame::{FRAME_HEADER_LEN, Frame, Frames, MAX_MESSAGE_LEN, frames};
+pub(crate) use frame::{read_body, write_frame};
 pub use link::{
     ByeReason, DATA_HEADER_MAX, Data, Have, HaveEntry, Held, LinkMessage, ListPart, MAX_DATA_LEN,
     MAX_HAVE_ENTRIES, MAX_LIST_PART, MAX_RANGES, MAX_RUN, RejectReason, Request, data_header,

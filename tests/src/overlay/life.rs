@@ -3,6 +3,8 @@
 //! A peer here is an [`Overlay`] and a place. What a node and a browser do about it is reduced to what takes time or fails: an introduction that
 //! arrived becomes a link after a while, or never.
 
+mod measure;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -13,12 +15,16 @@ use rand_chacha::{
     rand_core::{Rng, SeedableRng},
 };
 use tabswarm_core::{
+    bounded::BoundedBytes,
     id::{LinkId, NetworkGroup, PeerId},
-    kad::{Card, Contact, Key, Outcome, Overlay, OverlayMessage, OverlayOutput, Proofs, Setup, Width},
+    kad::{
+        Card, Contact, EXPIRY, Key, MAX_CERTIFICATE, Outcome, Overlay, OverlayMessage, OverlayOutput, Proofs,
+        Setup, Width,
+    },
     time::Timestamp,
 };
 
-use super::space::Place;
+use super::{space::Place, times::Times};
 use crate::{queue::Queue, sim::fraction};
 
 /// Most links of a tab.
@@ -37,8 +43,19 @@ const SAYING_BYE: f64 = 0.7;
 const NOTICED: Duration = Duration::from_secs(15);
 /// A link that neither end has a use for is closed after so long.
 const SPARE: Duration = Duration::from_secs(30);
+/// Time that a peer has to have it known what it provides.
+const SETTLED: Duration = Duration::from_secs(10);
 /// Scale of the sessions: Weibull with shape 0.5, the median of which is `ln²2` times that.
 const SCALE: f64 = 1.0 / (std::f64::consts::LN_2 * std::f64::consts::LN_2);
+
+/// What may happen to all at once.
+#[derive(Clone, Copy, Debug)]
+pub enum Disaster {
+    /// This share of the peers is gone, without a word, and nobody comes in their place.
+    Dies(f64),
+    /// Two halves do not reach each other for so long; the service reaches both.
+    Splits(Duration),
+}
 
 /// What is simulated.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +66,8 @@ pub struct Life {
     pub session: Option<Duration>,
     /// How long it goes on before anything is measured.
     pub warm_up: Duration,
+    /// What happens then.
+    pub disaster: Option<Disaster>,
     /// How long it is measured.
     pub measured: Duration,
     /// Lookups a second of all peers together, of what a random peer provides.
@@ -63,6 +82,7 @@ impl Default for Life {
             peers: 200,
             session: Some(Duration::from_secs(300)),
             warm_up: Duration::from_secs(300),
+            disaster: None,
             measured: Duration::from_secs(120),
             lookups: 10.0,
             seed: 1,
@@ -73,10 +93,14 @@ impl Default for Life {
 /// What it came to.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Lived {
-    /// How long each lookup took that found what it looked for, the shortest first.
-    pub times: Vec<Duration>,
-    /// Lookups of what a peer provided all along that did not find it.
-    pub failed: usize,
+    /// Its lookups of what a peer provided all along.
+    pub lookups: Times,
+    /// Of the lookups that began in each second those that found what they looked for, and those that did not.
+    pub seconds: Vec<(usize, usize)>,
+    /// Of the records that were there to be kept, looked at each minute, those that nobody near their key had; and all.
+    pub lost: (usize, usize),
+    /// Parts that the mesh is in at the end.
+    pub parts: usize,
     /// Messages between peers.
     pub messages: u64,
     /// Seconds of all peers together.
@@ -96,32 +120,28 @@ pub struct Lived {
 }
 
 impl Lived {
-    /// Share of the lookups that found what they looked for.
-    pub fn success(&self) -> f64 {
-        self.times.len() as f64 / (self.times.len() + self.failed).max(1) as f64
-    }
-
-    /// The time within which this share of the successful ones had ended.
-    pub fn quantile(&self, share: f64) -> Duration {
-        let place = (self.times.len() as f64 * share) as usize;
-        self.times.get(place.min(self.times.len().saturating_sub(1))).copied().unwrap_or_default()
-    }
-
     /// Messages a peer sends in a second.
     pub fn rate(&self) -> f64 {
         self.messages as f64 / self.peer_seconds.max(1) as f64
     }
 }
 
-/// A record is the key and the number of its peer.
+/// A record is the key, the number of its peer and when it was signed.
 #[derive(Debug)]
 struct Readable(u64);
 
 impl Proofs for Readable {
-    fn provider(&self, key: Key, record: &[u8]) -> Option<(PeerId, NetworkGroup)> {
-        let (of, number) = record.split_first_chunk::<32>()?;
-        let card = card(self.0, u32::from_le_bytes(number.try_into().ok()?));
-        (Key::from_bytes(*of) == key).then_some((card.peer, card.group))
+    fn peer(&self, certificate: &[u8], _: Timestamp) -> Option<Card> {
+        Some(card(self.0, u32::from_le_bytes(certificate.try_into().ok()?)))
+    }
+
+    fn provider(&self, key: Key, record: &[u8], now: Timestamp) -> Option<(Card, Duration)> {
+        let (of, rest) = record.split_first_chunk::<32>()?;
+        let (number, at) = rest.split_first_chunk::<4>()?;
+        let at = Timestamp::from_micros(u64::from_le_bytes(at.try_into().ok()?));
+        let holds = (at + EXPIRY).saturating_since(now);
+        let is_true = of == key.as_bytes() && !holds.is_zero();
+        is_true.then(|| (card(self.0, u32::from_le_bytes(*number)), holds))
     }
 }
 
@@ -132,6 +152,10 @@ fn hash(seed: u64, what: &str, number: u32) -> [u8; 32] {
 fn card(seed: u64, number: u32) -> Card {
     let group = *hash(seed, "group", number).first_chunk().expect("there are 32 bytes");
     Card { peer: PeerId::from_bytes(hash(seed, "peer", number)), group: NetworkGroup::from_bytes(group) }
+}
+
+fn certificate(number: u32) -> BoundedBytes<MAX_CERTIFICATE> {
+    number.to_le_bytes().to_vec().try_into().expect("it is short")
 }
 
 struct Peer {
@@ -171,6 +195,8 @@ struct World {
     numbers: BTreeMap<PeerId, u32>,
     next: u32,
     looking: BTreeMap<(u32, u64), Looking>,
+    /// Until when halves do not reach each other.
+    split: Timestamp,
     lived: Lived,
     trace: blake3::Hasher,
 }
@@ -189,6 +215,7 @@ impl Life {
             numbers: BTreeMap::new(),
             next: 0,
             looking: BTreeMap::new(),
+            split: Timestamp::default(),
             lived: Lived::default(),
             trace: blake3::Hasher::new(),
         };
@@ -198,12 +225,17 @@ impl Life {
             world.happen(event);
         }
         (world.lived.messages, world.lived.met, world.lived.served) = (0, (0, 0), 0);
+        world.strike();
         world.queue.push(start, Event::Look);
         for second in 1..=self.measured.as_secs() {
+            world.lived.seconds.push((0, 0));
             while let Some(event) = world.queue.pop(start + Duration::from_secs(second)) {
                 world.happen(event);
             }
             world.lived.peer_seconds += world.peers.len() as u64;
+            if second % 60 == 0 {
+                world.look_for_records();
+            }
         }
         world.end()
     }
@@ -218,34 +250,37 @@ impl World {
         }
     }
 
-    fn end(mut self) -> Lived {
-        let keys: Vec<(Key, u32)> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| !peer.overlay.is_client())
-            .map(|(number, _)| (card(self.life.seed, *number).peer.into(), *number))
-            .collect();
-        for (key, number) in &keys {
-            let mut others: Vec<_> = keys
-                .iter()
-                .filter(|(other, _)| other != key)
-                .map(|(other, number)| (key.distance(*other), *number))
-                .collect();
-            let nearest = others.len().min(Width::TAB.siblings);
-            if nearest == 0 {
-                continue;
+    /// What happens to all at once.
+    fn strike(&mut self) {
+        let now = self.queue.now();
+        match self.life.disaster {
+            None => {}
+            Some(Disaster::Dies(share)) => {
+                for number in self.there.clone() {
+                    if fraction(&mut self.rng) < share {
+                        self.vanish(number, false);
+                    }
+                }
             }
-            others.select_nth_unstable(nearest - 1);
-            let links = self.peers[number].overlay.table().contacts();
-            let knows = |other: &u32| links.iter().any(|contact| contact.link == link(*other));
-            self.lived.siblings.0 += others[..nearest].iter().filter(|(_, other)| knows(other)).count();
-            self.lived.siblings.1 += nearest;
-            self.lived.contacts += links.len();
+            Some(Disaster::Splits(time)) => {
+                self.split = now + time;
+                let pairs: Vec<(u32, u32)> = self
+                    .peers
+                    .iter()
+                    .flat_map(|(who, peer)| peer.links.iter().map(|other| (*who, *other)))
+                    .filter(|(who, other)| who % 2 != other % 2)
+                    .collect();
+                for (who, gone) in pairs {
+                    let noticed = now + NOTICED.mul_f64(0.5 + fraction(&mut self.rng));
+                    self.queue.push(noticed, Event::Notice { who, gone });
+                }
+            }
         }
-        self.lived.peers = keys.len();
-        self.lived.times.sort_unstable();
-        self.lived.trace = *self.trace.finalize().as_bytes();
-        self.lived
+    }
+
+    /// Whether two peers reach each other now.
+    fn reach(&self, a: u32, b: u32) -> bool {
+        a % 2 == b % 2 || self.split <= self.queue.now()
     }
 
     fn happen(&mut self, event: Event) {
@@ -282,15 +317,14 @@ impl World {
         let me = card(self.life.seed, number);
         let setup = Setup {
             me,
+            certificate: certificate(number),
             most_links: MOST_LINKS,
             width: Width::TAB,
             exempt: None,
             seed: hash(self.life.seed, "random", number),
         };
         let mut overlay = Overlay::new(&setup, Readable(self.life.seed), now);
-        let key = hash(self.life.seed, "key", number);
-        let record = [&key[..], &number.to_le_bytes()].concat();
-        overlay.provide(Key::from_bytes(key), record, now);
+        overlay.provide(Key::from_bytes(hash(self.life.seed, "key", number)), now);
         let place = Place::random(&mut self.rng);
         self.there.push(number);
         self.peers.insert(number, Peer { overlay, place, links: BTreeSet::new(), came: now, due: None });
@@ -305,17 +339,24 @@ impl World {
 
     /// Goes, and another one comes in its place.
     fn go(&mut self, number: u32) {
-        let Some(peer) = self.peers.remove(&number) else { return };
+        let says = fraction(&mut self.rng) < SAYING_BYE;
+        if self.vanish(number, says) {
+            self.queue.push(self.queue.now(), Event::Come);
+        }
+    }
+
+    /// Goes, and says so or not; `false` if it had gone before.
+    fn vanish(&mut self, number: u32, says: bool) -> bool {
+        let Some(peer) = self.peers.remove(&number) else { return false };
         self.there.retain(|there| *there != number);
         let now = self.queue.now();
-        let says = fraction(&mut self.rng) < SAYING_BYE;
         for who in peer.links {
             let noticed =
                 if says { Duration::from_millis(50) } else { NOTICED.mul_f64(0.5 + fraction(&mut self.rng)) };
             self.queue.push(now + noticed, Event::Notice { who, gone: number });
         }
         self.looking.retain(|(asker, _), _| *asker != number);
-        self.queue.push(now, Event::Come);
+        true
     }
 
     fn lose(&mut self, who: u32, gone: u32) {
@@ -347,14 +388,14 @@ impl World {
 
     fn connect(&mut self, from: u32, to: u32, by_mesh: bool) {
         let now = self.queue.now();
-        if from == to || !self.peers.contains_key(&to) {
-            return;
+        let Some(peer) = self.peers.get(&from).filter(|_| from != to) else { return };
+        if !self.peers.contains_key(&to) {
+            return self.not_met(from, to);
         }
-        let Some(peer) = self.peers.get(&from) else { return };
         if peer.links.contains(&to) {
             return;
         }
-        if fraction(&mut self.rng) < FAILING {
+        if fraction(&mut self.rng) < FAILING || !self.reach(from, to) {
             self.lived.met.1 += usize::from(by_mesh);
             return self.not_met(from, to);
         }
@@ -368,7 +409,7 @@ impl World {
                 Contact { link: link(other), peer, group, since: now, rtt: Some(rtt), inbound, client };
             let mine = self.peers.get_mut(&me).expect("it is there");
             mine.links.insert(other);
-            mine.overlay.handle_ready(contact, now);
+            mine.overlay.handle_ready(contact, certificate(other), now);
         }
         for me in [from, to] {
             let mine = &self.peers[&me];
@@ -415,11 +456,9 @@ impl World {
         let pause = Duration::from_secs_f64(1.0 / self.life.lookups);
         self.queue.push(now + pause, Event::Look);
         let (asker, provider) = (self.any(), self.any());
-        // It has had time to say what it has.
-        let settled = Duration::from_secs(10);
         if asker == provider
-            || now < self.peers[&provider].came + settled
-            || now < self.peers[&asker].came + settled
+            || now < self.peers[&provider].came + SETTLED
+            || now < self.peers[&asker].came + SETTLED
         {
             return;
         }
@@ -436,7 +475,7 @@ impl World {
         while let Some(output) = self.peers.get_mut(&me).and_then(|peer| peer.overlay.poll_output()) {
             match output {
                 OverlayOutput::Send(to, message) => self.send(me, to.value() as u32, message),
-                OverlayOutput::Meet(card) => {
+                OverlayOutput::Meet(card, _) => {
                     let peer = self.peers.get_mut(&me).expect("it is there");
                     peer.overlay.introduce(card.peer, me.to_le_bytes().to_vec(), now);
                 }
@@ -449,8 +488,18 @@ impl World {
                     let answer = if lets_in { body } else { Vec::new() };
                     peer.overlay.answer_introduction(number, Some(answer), now);
                 }
+                OverlayOutput::Sign(key) => {
+                    let (number, at) = (me.to_le_bytes(), now.as_micros().to_le_bytes());
+                    let record = [&key.as_bytes()[..], &number, &at].concat();
+                    let peer = self.peers.get_mut(&me).expect("it is there");
+                    assert!(peer.overlay.handle_signed(key, record, now), "it is short");
+                }
                 OverlayOutput::Introduced(peer, answer) => {
                     let to = self.numbers[&peer];
+                    if answer.is_some() {
+                        let mine = self.peers.get_mut(&me).expect("it is there");
+                        mine.overlay.judge_introduction(peer, true, now);
+                    }
                     let there =
                         self.peers.get(&to).filter(|_| answer.is_some_and(|answer| !answer.is_empty()));
                     match there {
@@ -464,6 +513,10 @@ impl World {
                         }
                     }
                 }
+                OverlayOutput::Stranger => {
+                    let to = self.any();
+                    self.queue.push(now + CONNECTING, Event::Connect { from: me, to, by_mesh: false });
+                }
                 OverlayOutput::Spare(of) => {
                     self.queue.push(now + SPARE, Event::Spare(me, of.value() as u32));
                 }
@@ -471,10 +524,14 @@ impl World {
                     let Some(looking) = self.looking.remove(&(me, id)) else { continue };
                     let right = outcome == Outcome::Found
                         && providers.iter().any(|found| found.peer == looking.wanted);
+                    let began = looking.began.saturating_since(Timestamp::default() + self.life.warm_up);
+                    let second = &mut self.lived.seconds[began.as_secs() as usize];
                     if right {
-                        self.lived.times.push(now.saturating_since(looking.began));
+                        second.0 += 1;
+                        self.lived.lookups.found.push(now.saturating_since(looking.began));
                     } else if self.peers.contains_key(&self.numbers[&looking.wanted]) {
-                        self.lived.failed += 1;
+                        second.1 += 1;
+                        self.lived.lookups.failed += 1;
                     }
                 }
                 OverlayOutput::Silent(_) | OverlayOutput::AskService(..) => {}
@@ -490,9 +547,13 @@ impl World {
     }
 
     fn send(&mut self, from: u32, to: u32, message: OverlayMessage) {
+        self.lived.messages += 1;
+        // Who is gone, or beyond reach, does not hear it.
+        if !self.reach(from, to) {
+            return;
+        }
         let Some((mine, other)) = self.peers.get(&from).zip(self.peers.get(&to)) else { return };
         let at = self.queue.now() + mine.place.delay(other.place, &mut self.rng);
-        self.lived.messages += 1;
         for number in [at.as_micros(), u64::from(from), u64::from(to)] {
             self.trace.update(&number.to_le_bytes());
         }
@@ -511,18 +572,44 @@ mod tests {
     #[test]
     fn peers_that_stay_find_each_other_and_what_they_provide() {
         let lived = Life { session: None, ..Life::default() }.run();
-        assert_eq!(lived.failed, 0, "of {}", lived.times.len());
-        assert!(lived.times.len() > 1000);
+        assert_eq!(lived.lookups.failed, 0, "of {}", lived.lookups.found.len());
+        assert!(lived.lookups.found.len() > 1000);
         assert_eq!(lived.siblings.0, lived.siblings.1);
     }
 
     #[test]
     fn what_is_provided_is_found_while_peers_come_and_go() {
         let lived = Life::default().run();
-        assert!(lived.times.len() > 800, "{}", lived.times.len());
-        assert!(lived.success() >= 0.99, "{} of {}", lived.failed, lived.times.len());
+        assert!(lived.lookups.found.len() > 800, "{}", lived.lookups.found.len());
+        assert!(lived.lookups.success() >= 0.99, "{} of {}", lived.lookups.failed, lived.lookups.found.len());
         assert!(lived.siblings.0 * 10 >= lived.siblings.1 * 9, "{:?}", lived.siblings);
         assert!(lived.met.0 > 5 * lived.served, "{:?} {}", lived.met, lived.served);
+    }
+
+    #[test]
+    fn when_three_of_ten_are_gone_at_once_what_the_others_provide_is_found_again_within_20_s() {
+        let life = Life { disaster: Some(Disaster::Dies(0.3)), session: None, ..Life::default() };
+        let lived = Life { measured: Duration::from_secs(60), lookups: 20.0, ..life }.run();
+        assert!(lived.peers < 170, "{}", lived.peers);
+        let after: (usize, usize) =
+            lived.seconds[20..].iter().fold((0, 0), |sum, second| (sum.0 + second.0, sum.1 + second.1));
+        assert!(after.0 > 500 && after.1 * 100 <= after.0 + after.1, "{after:?}");
+    }
+
+    #[test]
+    fn halves_that_did_not_reach_each_other_for_a_minute_are_one_mesh_30_s_later() {
+        let time = Duration::from_secs(60);
+        let life = Life { disaster: Some(Disaster::Splits(time)), session: None, ..Life::default() };
+        let split = Life { measured: time, ..life }.run();
+        assert_eq!(split.parts, 2);
+        let lived = Life { measured: time + Duration::from_secs(30), ..life }.run();
+        assert_eq!(lived.parts, 1);
+    }
+
+    #[test]
+    fn records_are_kept_while_peers_come_and_go() {
+        let lived = Life { measured: Duration::from_secs(600), ..Life::default() }.run();
+        assert!(lived.lost.1 > 1000 && lived.lost.0 * 1000 <= lived.lost.1, "{:?}", lived.lost);
     }
 
     #[test]

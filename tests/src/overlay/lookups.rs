@@ -12,7 +12,10 @@ use tabswarm_core::{
     time::Timestamp,
 };
 
-use super::mesh::{Mesh, READY, link};
+use super::{
+    mesh::{Mesh, READY, link},
+    times::Times,
+};
 use crate::queue::Queue;
 
 /// Peers that keep a record.
@@ -48,10 +51,8 @@ impl Default for Scenario {
 /// What came of the lookups of a run.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Outcomes {
-    /// How long each took that found what it looked for, the shortest first.
-    pub times: Vec<Duration>,
-    /// Those that did not.
-    pub failed: usize,
+    /// The lookups.
+    pub lookups: Times,
     /// Messages of all lookups, acknowledgements and answers among them.
     pub messages: u64,
     /// Hash over every message: when, from whom, to whom.
@@ -59,20 +60,9 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
-    /// Share of the lookups that found what they looked for.
-    pub fn success(&self) -> f64 {
-        self.times.len() as f64 / (self.times.len() + self.failed).max(1) as f64
-    }
-
-    /// The time within which this share of the successful ones had ended.
-    pub fn quantile(&self, share: f64) -> Duration {
-        let place = (self.times.len() as f64 * share) as usize;
-        self.times.get(place.min(self.times.len().saturating_sub(1))).copied().unwrap_or_default()
-    }
-
     /// Messages a lookup.
     pub fn cost(&self) -> f64 {
-        self.messages as f64 / (self.times.len() + self.failed).max(1) as f64
+        self.messages as f64 / (self.lookups.count()).max(1) as f64
     }
 }
 
@@ -109,7 +99,7 @@ impl Scenario {
         seed[..8].copy_from_slice(&self.seed.to_le_bytes());
         let mut rng = ChaCha8Rng::from_seed(seed);
         let mesh = Mesh::of(self, &mut rng);
-        let outcomes = Outcomes { times: Vec::new(), failed: 0, messages: 0, trace: [0; 32] };
+        let outcomes = Outcomes { lookups: Times::default(), messages: 0, trace: [0; 32] };
         let (queue, askings) = (Queue::new(), BTreeMap::new());
         let mut world = World { mesh, queue, rng, askings, outcomes, trace: blake3::Hasher::new() };
         for request in 0..self.lookups as u64 {
@@ -118,8 +108,8 @@ impl Scenario {
         while let Some(event) = world.queue.pop(Timestamp::from_micros(u64::MAX)) {
             world.happen(event);
         }
-        assert_eq!(world.outcomes.times.len() + world.outcomes.failed, self.lookups, "each lookup ends");
-        world.outcomes.times.sort_unstable();
+        assert_eq!(world.outcomes.lookups.count(), self.lookups, "each lookup ends");
+        world.outcomes.lookups.found.sort_unstable();
         world.outcomes.trace = *world.trace.finalize().as_bytes();
         world.outcomes
     }
@@ -164,7 +154,7 @@ impl World {
         let lookup = Lookup::new(1, GROUPS, began);
         let over = replicas.contains(&asker);
         if over {
-            self.outcomes.times.push(Duration::ZERO);
+            self.outcomes.lookups.found.push(Duration::ZERO);
         }
         self.askings.insert(request, Asking { asker, key, replicas, lookup, began, over });
         self.go_on(request);
@@ -182,7 +172,9 @@ impl World {
             asking.lookup.asked(usize::from(to - from));
             for copy in from..to {
                 let peer = &mut self.mesh.peers[asker];
-                peer.routes.start(RouteId { request, copy }, key, Vec::new(), &peer.table, now);
+                // Who has it has to be told which lookup it is of.
+                let route = RouteId(request << 8 | u64::from(copy));
+                peer.routes.start((request, route), key, Vec::new(), &peer.table, now);
             }
             self.drain(asker);
         }
@@ -191,8 +183,8 @@ impl World {
             Some(outcome) => {
                 asking.over = true;
                 match outcome {
-                    Outcome::Found => self.outcomes.times.push(now.saturating_since(asking.began)),
-                    Outcome::Absent | Outcome::Unknown => self.outcomes.failed += 1,
+                    Outcome::Found => self.outcomes.lookups.found.push(now.saturating_since(asking.began)),
+                    Outcome::Absent | Outcome::Unknown => self.outcomes.lookups.failed += 1,
                 }
             }
             None => {
@@ -209,17 +201,17 @@ impl World {
                 RouteOutput::Send(to, message) => self.send(number, to, message),
                 RouteOutput::Asked { route, .. } => {
                     let peer = &mut self.mesh.peers[number];
-                    match self.askings[&route.request].replicas.contains(&number) {
+                    match self.askings[&(route.0 >> 8)].replicas.contains(&number) {
                         true => peer.routes.answer(route, Vec::new()),
                         false => peer.routes.pass_on(route, &peer.table, now),
                     }
                 }
                 RouteOutput::Stuck { route, .. } => self.mesh.peers[number].routes.refuse(route),
-                RouteOutput::Ended(route, answer) => {
+                RouteOutput::Ended(request, answer) => {
                     let found = answer.map_or(Found::Useless, |_| Found::Valid);
-                    let asking = self.askings.get_mut(&route.request);
+                    let asking = self.askings.get_mut(&request);
                     asking.into_iter().for_each(|asking| asking.lookup.answered(found));
-                    self.queue.push(now, Event::Hedge(route.request));
+                    self.queue.push(now, Event::Hedge(request));
                 }
                 RouteOutput::Silent(_) => {}
             }
@@ -252,8 +244,12 @@ mod tests {
     #[test]
     fn lookups_find_what_is_there_in_a_few_round_trips() {
         let outcomes = Scenario::default().run();
-        assert!(outcomes.success() >= 0.995, "{}", outcomes.success());
-        assert!(outcomes.quantile(0.5) <= Duration::from_millis(300), "{:?}", outcomes.quantile(0.5));
+        assert!(outcomes.lookups.success() >= 0.995, "{}", outcomes.lookups.success());
+        assert!(
+            outcomes.lookups.quantile(0.5) <= Duration::from_millis(300),
+            "{:?}",
+            outcomes.lookups.quantile(0.5)
+        );
     }
 
     #[test]

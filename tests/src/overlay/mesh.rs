@@ -126,22 +126,7 @@ impl Mesh {
 
     /// The peers nearest to a key that are no clients, the nearest first.
     pub(super) fn nearest(&self, key: Key, most: usize) -> Vec<usize> {
-        let at = self.sorted.partition_point(|(other, _)| *other < key);
-        // Whoever is among the nearest shares as many bits with the key as the last of those around its place, or more.
-        let around = &self.sorted[at.saturating_sub(most)..(at + most).min(self.sorted.len())];
-        let mut apart: Vec<_> = around.iter().map(|(other, _)| key.distance(*other)).collect();
-        apart.sort_unstable();
-        let last = apart.get(most.min(apart.len()).wrapping_sub(1));
-        let Some(bits) = last.map(|apart| apart.common_bits()) else { return Vec::new() };
-        let from = self
-            .sorted
-            .partition_point(|(other, _)| *other < key && key.distance(*other).common_bits() < bits);
-        let near =
-            self.sorted[from..].iter().take_while(|(other, _)| key.distance(*other).common_bits() >= bits);
-        let mut near: Vec<_> = near.map(|(other, peer)| (key.distance(*other), *peer)).collect();
-        near.sort_unstable();
-        near.truncate(most);
-        near.into_iter().map(|(_, peer)| peer).collect()
+        nearest(&self.sorted, key, most)
     }
 
     fn rtt(&self, a: usize, b: usize) -> Duration {
@@ -170,6 +155,23 @@ fn shuffle(order: &mut [usize], rng: &mut ChaCha8Rng) {
     for place in (1..order.len()).rev() {
         order.swap(place, rng.next_u32() as usize % (place + 1));
     }
+}
+
+/// Of peers sorted by their keys those nearest to a key, the nearest first.
+pub(super) fn nearest<T: Copy + Ord>(sorted: &[(Key, T)], key: Key, most: usize) -> Vec<T> {
+    let at = sorted.partition_point(|(other, _)| *other < key);
+    // Whoever is among the nearest shares as many bits with the key as the last of those around its place, or more.
+    let around = &sorted[at.saturating_sub(most)..(at + most).min(sorted.len())];
+    let mut apart: Vec<_> = around.iter().map(|(other, _)| key.distance(*other)).collect();
+    apart.sort_unstable();
+    let last = apart.get(most.min(apart.len()).wrapping_sub(1));
+    let Some(bits) = last.map(|apart| apart.common_bits()) else { return Vec::new() };
+    let from = sorted.partition_point(|(other, _)| *other < key && key.distance(*other).common_bits() < bits);
+    let near = sorted[from..].iter().take_while(|(other, _)| key.distance(*other).common_bits() >= bits);
+    let mut near: Vec<_> = near.map(|(other, peer)| (key.distance(*other), *peer)).collect();
+    near.sort_unstable();
+    near.truncate(most);
+    near.into_iter().map(|(_, peer)| peer).collect()
 }
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ mod lookups;
 mod mesh;
 mod rollback;
 mod space;
+mod times;
 
-pub use life::{Life, Lived};
+pub use life::{Disaster, Life, Lived};
 pub use lookups::{Outcomes, Scenario};
 pub use rollback::{Rollbacks, rollbacks};
+pub use times::Times;

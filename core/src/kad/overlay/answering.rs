@@ -1,24 +1,34 @@
 //! What others ask of this peer, and what it keeps for them.
 
-use super::{MEETING, Overlay, OverlayMessage, OverlayOutput, Proofs};
+use super::{HANDED, MEETING, Overlay, OverlayMessage, OverlayOutput, Proofs};
 use crate::{
     bounded::{BoundedBytes, BoundedVec},
     id::LinkId,
     kad::{
-        Contact, Key, MAX_INTRODUCTION, MAX_RECORD, Provider, RouteId,
-        asks::{Answer, Ask, Card, MAX_CARDS, decode, encode, thousandths},
+        Contact, Key, MAX_INTRODUCTION, MAX_RECORD, Provider, REFRESH, RouteId, Shelved,
+        asks::{Answer, Ask, Card, Certificate, MAX_CARDS, decode, encode, thousandths},
     },
     time::Timestamp,
 };
 
 /// Peers that keep what is said of a key: the nearest ones.
 pub const REPLICAS: usize = 8;
-/// Most requests of others to be introduced that wait for an answer from here.
-const MAX_INTRODUCTIONS: usize = 16;
+/// Most requests of others to be introduced that wait for an answer from here, …
+const MAX_WAITING: usize = 16;
+/// …of those the most that came by one neighbour, …
+const MAX_BY_LINK: usize = 4;
+/// …and most that are remembered, answered or not.
+const MAX_INTRODUCTIONS: usize = 64;
+/// Most copies of one of them that are answered.
+const MAX_COPIES: usize = 16;
 
 /// Somebody wants a link here.
 #[derive(Clone, Debug)]
 pub(super) struct Introduction {
+    /// What it says: copies of a request have nothing else in common.
+    body: BoundedBytes<MAX_INTRODUCTION>,
+    /// Who passed on the first copy.
+    by: LinkId,
     /// The copies of the request that are here.
     routes: Vec<RouteId>,
     /// What was said, once something was.
@@ -40,29 +50,31 @@ impl<P: Proofs> Overlay<P> {
     }
 
     /// A request of somebody else is here.
-    pub(super) fn asked(&mut self, route: RouteId, key: Key, body: &[u8], now: Timestamp) {
+    pub(super) fn asked(&mut self, (route, from): (RouteId, LinkId), key: Key, body: &[u8], now: Timestamp) {
         let answer = match decode(body) {
             None => return self.routes.refuse(route),
             Some(Ask::Introduce(peer, body)) if peer == self.me.peer => {
-                return self.introduction(route, body, now);
+                return self.introduction((route, from), body, now);
             }
             Some(_) if self.is_client => return self.routes.refuse(route),
             Some(Ask::Introduce(peer, _)) => {
-                let of_it = self.links.values().find(|contact| contact.peer == peer);
-                if let Some(Contact { link, rtt, .. }) = of_it.copied() {
+                let mut contacts = self.links.values().map(|neighbour| neighbour.contact);
+                if let Some(Contact { link, rtt, .. }) = contacts.find(|contact| contact.peer == peer) {
                     return self.routes.pass_to(route, link, rtt, now);
                 }
                 // Who is nearest knows who lives there.
                 self.is_nearest(key).then_some(Answer::Nothing)
             }
-            Some(Ask::Peers) => self.is_near(key).then(|| Answer::Peers(self.cards_near(key))),
+            Some(Ask::Peers) => self.is_near(key).then(|| Answer::Peers(self.certificates_near(key))),
             Some(Ask::Providers) => {
                 let records = self.providers_here(key, now).into_iter();
                 let records: Vec<_> =
                     records.filter_map(|provider| provider.record.try_into().ok()).collect();
                 match records.is_empty() {
                     false => Some(Answer::Providers(BoundedVec::first_of(records))),
-                    true => self.is_nearest(key).then_some(Answer::Nothing),
+                    true if !self.is_nearest(key) => None,
+                    true if now < self.since + HANDED => return self.routes.refuse(route),
+                    true => Some(Answer::Nothing),
                 }
             }
             Some(Ask::Provide(record)) => self.asked_to_keep(key, record.into_vec(), now),
@@ -75,20 +87,19 @@ impl<P: Proofs> Overlay<P> {
 
     /// Keeps a record if this peer is a replica; the nearest one has the others keep it too and says so.
     pub(super) fn asked_to_keep(&mut self, key: Key, record: Vec<u8>, now: Timestamp) -> Option<Answer> {
-        let share = if self.is_replica(key) { self.keep(key, record.clone(), now) } else { None };
-        self.is_nearest(key).then(|| self.have_kept(key, record, share))
+        let kept = if self.is_replica(key) { self.keep(key, record.clone(), now) } else { None };
+        self.is_nearest(key).then(|| self.have_kept(key, record, kept))
     }
 
     /// A request has no way from here. What is known here is an answer if this peer lives near the key.
-    pub(super) fn stuck(&mut self, route: RouteId, key: Key, body: &[u8]) {
+    pub(super) fn stuck(&mut self, route: RouteId, key: Key, body: &[u8], now: Timestamp) {
         let answer = match decode(body) {
-            Some(Ask::Peers) => Some(Answer::Peers(self.cards_near(key))),
+            Some(Ask::Peers) => Some(Answer::Peers(self.certificates_near(key))),
             Some(Ask::Providers) => self.is_replica(key).then_some(Answer::Nothing),
             Some(Ask::Introduce(..)) => self.is_near(key).then_some(Answer::Nothing),
             Some(Ask::Provide(record)) if self.is_replica(key) => {
-                let kept =
-                    self.providers.of_keys(|of| of == key).any(|(_, kept)| kept.record[..] == record[..]);
-                Some(self.have_kept(key, record.into_vec(), kept.then_some(1.0)))
+                let kept = self.keep(key, record.to_vec(), now);
+                Some(self.have_kept(key, record.into_vec(), kept))
             }
             _ => None,
         };
@@ -98,31 +109,37 @@ impl<P: Proofs> Overlay<P> {
         }
     }
 
-    /// Has the other replicas keep a record, too, if it is kept here: one that does not hold is not sent on.
-    fn have_kept(&mut self, key: Key, record: Vec<u8>, share: Option<f64>) -> Answer {
-        let Some(share) = share else { return Answer::Nothing };
+    /// Has the other replicas keep a record, too, if it is kept here and is news: one that does not hold is not sent on.
+    fn have_kept(&mut self, key: Key, record: Vec<u8>, kept: Option<Shelved>) -> Answer {
+        let Some(Shelved { share, is_news }) = kept else { return Answer::Nothing };
+        let others = if is_news { REPLICAS - 1 } else { 0 };
         let others: Vec<LinkId> =
-            self.table.nearest(key, REPLICAS - 1).into_iter().map(|contact| contact.link).collect();
+            self.table.nearest(key, others).into_iter().map(|contact| contact.link).collect();
         others.into_iter().for_each(|link| self.send(link, OverlayMessage::Keep(key, record.clone())));
         Answer::Kept(thousandths(share))
     }
 
-    /// Keeps a provider's record; with which probability it is to be renewed, if it is true and there is room for it.
-    pub(super) fn keep(&mut self, key: Key, record: Vec<u8>, now: Timestamp) -> Option<f64> {
+    /// Keeps a provider's record, if it is true and there is room for it.
+    pub(super) fn keep(&mut self, key: Key, record: Vec<u8>, now: Timestamp) -> Option<Shelved> {
         if record.len() > MAX_RECORD {
             return None;
         }
-        let (peer, group) = self.proofs.provider(key, &record)?;
+        // What is kept already was checked before.
+        if let Some(share) = self.providers.has(key, &record, now) {
+            return Some(Shelved { share, is_news: false });
+        }
+        let (Card { peer, group }, holds) = self.proofs.provider(key, &record, now)?;
         let random = self.random.number();
-        self.providers.insert(key, Provider { peer, group, record }, random, now).ok()
+        self.providers.insert(key, Provider { peer, group, record }, holds, random, now).ok()
     }
 
     /// A neighbour is there from now on: it is given what it is a replica of, by the one that is nearest to it.
-    pub(super) fn hand_over(&mut self, contact: Contact) {
-        if contact.client || self.is_client || self.handed.contains(&contact.link) {
+    pub(super) fn hand_over(&mut self, contact: Contact, now: Timestamp) {
+        let lately = self.handed.get(&contact.link).is_some_and(|at| now < *at + REFRESH);
+        if contact.client || self.is_client || lately {
             return;
         }
-        self.handed.push(contact.link);
+        self.handed.insert(contact.link, now);
         let (table, me) = (&self.table, Key::from(self.me.peer));
         let is_its = |key: Key| {
             let nearest = table.nearest(key, REPLICAS);
@@ -131,28 +148,44 @@ impl<P: Proofs> Overlay<P> {
             mine && nearest.iter().any(|other| other.link == contact.link)
         };
         let records: Vec<_> =
-            self.providers.of_keys(is_its).map(|(key, kept)| (key, kept.record.clone())).collect();
+            self.providers.of_keys(is_its, now).map(|(key, kept)| (key, kept.record.clone())).collect();
         for (key, record) in records {
             self.send(contact.link, OverlayMessage::Keep(key, record));
         }
     }
 
     /// Somebody wants a link here. Several copies of a request are one.
-    fn introduction(&mut self, route: RouteId, body: BoundedBytes<MAX_INTRODUCTION>, now: Timestamp) {
-        self.introductions.retain(|_, waiting| now < waiting.at + MEETING);
-        if let Some(waiting) = self.introductions.get_mut(&route.request) {
-            match waiting.said.clone() {
+    fn introduction(
+        &mut self,
+        (route, by): (RouteId, LinkId),
+        body: BoundedBytes<MAX_INTRODUCTION>,
+        now: Timestamp,
+    ) {
+        self.introductions.retain(|_, known| now < known.at + MEETING);
+        let mut all = self.introductions.iter_mut().map(|(_, known)| known);
+        if let Some(known) = all.find(|known| known.body == body) {
+            match known.said.clone() {
                 Some(said) => self.routes.answer(route, said),
-                None => waiting.routes.push(route),
+                None if known.routes.len() < MAX_COPIES => known.routes.push(route),
+                None => self.routes.refuse(route),
             }
             return;
         }
-        if self.introductions.len() >= MAX_INTRODUCTIONS {
+        let waiting = || self.introductions.values().filter(|known| known.said.is_none());
+        let by_link = waiting().filter(|known| known.by == by).count();
+        if waiting().count() >= MAX_WAITING || by_link >= MAX_BY_LINK {
             return self.routes.refuse(route);
         }
-        let waiting = Introduction { routes: vec![route], said: None, at: now };
-        self.introductions.insert(route.request, waiting);
-        self.outputs.push_back(OverlayOutput::Introduction(route.request, body.into_vec()));
+        if self.introductions.len() >= MAX_INTRODUCTIONS {
+            let answered = self.introductions.iter().filter(|(_, known)| known.said.is_some());
+            if let Some(first) = answered.min_by_key(|(_, known)| known.at).map(|(number, _)| *number) {
+                self.introductions.remove(&first);
+            }
+        }
+        let number = self.random.number();
+        let known = Introduction { body: body.clone(), by, routes: vec![route], said: None, at: now };
+        self.introductions.insert(number, known);
+        self.outputs.push_back(OverlayOutput::Introduction(number, body.into_vec()));
     }
 
     pub(super) fn providers_here(&mut self, key: Key, now: Timestamp) -> Vec<Provider> {
@@ -160,14 +193,13 @@ impl<P: Proofs> Overlay<P> {
         self.providers.answer(key, random, now).into_iter().cloned().collect()
     }
 
-    /// Those who live nearest to a key, this peer among them: of all that there are links to, as one that the table has no place for may be one
-    /// that the asker lacks.
-    fn cards_near(&self, key: Key) -> BoundedVec<Card, MAX_CARDS> {
-        let others = self.links.values().filter(|contact| !contact.client);
-        let others = others.map(|contact| Card { peer: contact.peer, group: contact.group });
-        let mut cards: Vec<Card> = others.collect();
-        cards.sort_unstable_by_key(|card| Key::from(card.peer).distance(key));
-        BoundedVec::first_of([self.me].into_iter().chain(cards))
+    /// This peer and those who live nearest to a key: of all that there are links to, as one that the table has no place for may be one that the
+    /// asker lacks.
+    fn certificates_near(&self, key: Key) -> BoundedVec<Certificate, MAX_CARDS> {
+        let mut others: Vec<_> = self.links.values().filter(|neighbour| !neighbour.contact.client).collect();
+        others.sort_unstable_by_key(|neighbour| Key::from(neighbour.contact.peer).distance(key));
+        let others = others.into_iter().map(|neighbour| &neighbour.certificate);
+        BoundedVec::first_of([&self.certificate].into_iter().chain(others).cloned())
     }
 
     /// Whether nobody is known who is nearer to a key.

@@ -1,9 +1,11 @@
+mod introductions;
+
 use std::collections::BTreeMap;
 
 use super::*;
 use crate::kad::{
     EXPIRY, MAX_RECORD, REFRESH, RouteId,
-    asks::{Ask, decode, encode},
+    asks::{Answer, Ask, decode, encode},
 };
 
 const START: Timestamp = Timestamp::from_millis(1_000_000);
@@ -12,25 +14,36 @@ const LATENCY: Duration = Duration::from_millis(30);
 const CONNECTING: Duration = Duration::from_millis(400);
 const SETTLED: Duration = Duration::from_secs(300);
 
-/// A record is the key and the peer's number; one that ends otherwise is false.
+/// A record is the key, the peer's number and when it was signed; one that is otherwise is false.
 #[derive(Debug)]
 struct Readable;
 
 impl Proofs for Readable {
-    fn provider(&self, key: Key, record: &[u8]) -> Option<(PeerId, NetworkGroup)> {
-        let (of, number) = record.split_first_chunk::<32>()?;
-        let number = usize::from(u16::from_le_bytes(number.try_into().ok()?));
-        (Key::from_bytes(*of) == key).then(|| (card(number).peer, card(number).group))
+    fn peer(&self, certificate: &[u8], _: Timestamp) -> Option<Card> {
+        Some(card(usize::from(u16::from_le_bytes(certificate.try_into().ok()?))))
+    }
+
+    fn provider(&self, key: Key, record: &[u8], now: Timestamp) -> Option<(Card, Duration)> {
+        let (of, rest) = record.split_first_chunk::<32>()?;
+        let (number, at) = rest.split_first_chunk::<2>()?;
+        let at = Timestamp::from_micros(u64::from_le_bytes(at.try_into().ok()?));
+        let holds = (at + EXPIRY).saturating_since(now);
+        let is_true = *of == *key.as_bytes() && !holds.is_zero();
+        is_true.then(|| (card(usize::from(u16::from_le_bytes(*number))), holds))
     }
 }
 
-fn record(key: [u8; 32], number: usize) -> Vec<u8> {
-    [&key[..], &(number as u16).to_le_bytes()].concat()
+fn record(key: [u8; 32], number: usize, at: Timestamp) -> Vec<u8> {
+    [&key[..], &(number as u16).to_le_bytes(), &at.as_micros().to_le_bytes()].concat()
 }
 
 fn card(number: usize) -> Card {
     let hash = *blake3::hash(&(number as u64).to_le_bytes()).as_bytes();
     Card { peer: PeerId::from_bytes(hash), group: NetworkGroup::from_bytes(*hash.first_chunk().unwrap()) }
+}
+
+fn certificate(number: usize) -> BoundedBytes<MAX_CERTIFICATE> {
+    (number as u16).to_le_bytes().to_vec().try_into().unwrap()
 }
 
 fn key(number: u8) -> [u8; 32] {
@@ -95,6 +108,7 @@ impl Mesh {
         let number = self.peers.len();
         let setup = Setup {
             me: card(number),
+            certificate: certificate(number),
             most_links: 60,
             width: Width::TAB,
             exempt: None,
@@ -121,7 +135,7 @@ impl Mesh {
                 inbound,
                 client: self.peers[other].is_client(),
             };
-            self.peers[me].handle_ready(contact, self.now);
+            self.peers[me].handle_ready(contact, certificate(other), self.now);
         }
         self.drain(from);
         self.drain(to);
@@ -164,7 +178,7 @@ impl Mesh {
                     }
                     self.happens(LATENCY, Happening::Message(me, link.value() as usize, message));
                 }
-                OverlayOutput::Meet(card) => {
+                OverlayOutput::Meet(card, _) => {
                     let offer = (me as u16).to_le_bytes().to_vec();
                     self.peers[me].introduce(card.peer, offer, self.now);
                 }
@@ -176,7 +190,10 @@ impl Mesh {
                 OverlayOutput::Introduced(peer, answer) => {
                     let other = self.number_of(peer);
                     match &answer {
-                        Some(_) => self.happens(CONNECTING, Happening::Ready(me, other)),
+                        Some(_) => {
+                            self.peers[me].judge_introduction(peer, true, self.now);
+                            self.happens(CONNECTING, Happening::Ready(me, other));
+                        }
                         None => self.peers[me].handle_not_met(peer, self.now),
                     }
                     self.introduced.push((me, peer, answer));
@@ -184,8 +201,12 @@ impl Mesh {
                 OverlayOutput::Found(id, outcome, providers) => {
                     assert!(self.found.insert(id, (outcome, providers)).is_none(), "once");
                 }
+                OverlayOutput::Sign(key) => {
+                    let record = record(*key.as_bytes(), me, self.now);
+                    assert!(self.peers[me].handle_signed(key, record, self.now));
+                }
                 OverlayOutput::AskService(lookup, _) => self.asked_service.push((me, lookup)),
-                OverlayOutput::Spare(_) | OverlayOutput::Silent(_) => {}
+                OverlayOutput::Spare(_) | OverlayOutput::Silent(_) | OverlayOutput::Stranger => {}
             }
         }
     }
@@ -233,7 +254,7 @@ impl Mesh {
     }
 
     fn provide(&mut self, number: usize, key: [u8; 32]) {
-        assert!(self.peers[number].provide(Key::from_bytes(key), record(key, number), self.now));
+        self.peers[number].provide(Key::from_bytes(key), self.now);
         self.drain(number);
         self.run(Duration::from_secs(2));
     }
@@ -261,34 +282,6 @@ fn peers_that_know_two_others_come_to_know_their_siblings_through_the_mesh_alone
         assert_eq!(siblings, nearest.collect::<Vec<_>>(), "{number}");
     }
     assert!(mesh.asked_service.is_empty());
-}
-
-#[test]
-fn everybody_can_be_introduced_to_everybody() {
-    let mut mesh = Mesh::settled(48);
-    // Only the way is looked at: nobody connects.
-    mesh.agree = false;
-    mesh.introductions.clear();
-    let mut strangers = Vec::new();
-    for asker in [0, 9, 30, 47] {
-        let known = mesh.links[asker].clone();
-        let of_it = (0..48).filter(|other| *other != asker && !known.contains(other));
-        strangers.extend(of_it.map(|other| (asker, other)));
-    }
-    assert!(strangers.len() > 40, "{}", strangers.len());
-    for (asker, other) in &strangers {
-        let body = vec![*asker as u8, *other as u8, 0xaa];
-        mesh.peers[*asker].introduce(card(*other).peer, body, mesh.now);
-        mesh.drain(*asker);
-        mesh.run(Duration::from_secs(1));
-    }
-    let heard: Vec<(usize, usize)> = mesh
-        .introductions
-        .iter()
-        .filter(|(to, body)| body.len() == 3 && usize::from(body[1]) == *to)
-        .map(|(to, body)| (usize::from(body[0]), *to))
-        .collect();
-    assert_eq!(heard, strangers);
 }
 
 #[test]
@@ -346,76 +339,53 @@ fn a_newcomer_that_is_nearest_is_given_what_it_is_to_keep_once_it_answers() {
 }
 
 #[test]
-fn an_introduction_is_heard_by_the_one_it_is_for_and_once() {
-    let mut mesh = Mesh::settled(48);
-    let stranger = (1..48).find(|other| !mesh.links[0].contains(other)).expect("nobody knows all");
-    for (agree, answer) in [(true, Some(vec![7; 3])), (false, None)] {
-        mesh.agree = agree;
-        mesh.introductions.clear();
-        mesh.introduced.clear();
-        mesh.peers[0].introduce(card(stranger).peer, vec![7; 3], mesh.now);
-        mesh.drain(0);
-        mesh.run(Duration::from_secs(9));
-        let of_it = |(to, body): &&(usize, Vec<u8>)| *to == stranger || *body == [7; 3];
-        let heard: Vec<_> = mesh.introductions.iter().filter(of_it).cloned().collect();
-        assert_eq!(heard, [(stranger, vec![7; 3])], "agrees: {agree}");
-        let told: Vec<_> =
-            mesh.introduced.iter().filter(|(me, peer, _)| *me == 0 && *peer == card(stranger).peer).collect();
-        assert_eq!(told, [&(0, card(stranger).peer, answer)]);
-    }
+fn who_was_away_is_given_again_what_it_is_to_keep() {
+    let mut mesh = Mesh::settled(32);
+    mesh.provide(5, key(1));
+    let keeper = mesh.nearest(key(1)).into_iter().find(|peer| *peer != 5).unwrap();
+    let has =
+        |mesh: &Mesh| !mesh.peers[keeper].providers.answer(Key::from_bytes(key(1)), 0, mesh.now).is_empty();
+    assert!(has(&mesh));
+    mesh.peers[keeper].serve(false, mesh.now);
+    mesh.drain(keeper);
+    mesh.run(EXPIRY + REFRESH);
+    assert!(!has(&mesh));
+    mesh.peers[keeper].serve(true, mesh.now);
+    mesh.drain(keeper);
+    mesh.run(Duration::from_secs(5));
+    assert!(has(&mesh));
 }
 
 #[test]
-fn who_is_gone_is_not_introduced_to_anybody_and_not_looked_for_everywhere() {
-    for noticed in [true, false] {
-        let mut mesh = Mesh::settled(48);
-        let stranger = (1..48).find(|other| !mesh.links[0].contains(other)).expect("nobody knows all");
-        if noticed {
-            mesh.kill(stranger);
-        } else {
-            mesh.alive[stranger] = false;
-        }
-        mesh.introduced.clear();
-        mesh.passed.clear();
-        mesh.peers[0].introduce(card(stranger).peer, vec![1], mesh.now);
-        mesh.drain(0);
-        mesh.run(Duration::from_secs(9));
-        assert!(mesh.introduced.contains(&(0, card(stranger).peer, None)));
-        let links = mesh.passed.iter().filter(|peer| **peer == card(stranger).peer).count();
-        assert!(links <= 24, "{links} links, noticed: {noticed}");
+fn a_replica_that_wants_a_record_forgotten_cannot_have_it_so() {
+    let mut mesh = Mesh::settled(32);
+    mesh.provide(5, key(1));
+    let own = |mesh: &Mesh| mesh.peers[5].provided[&Key::from_bytes(key(1))].clone();
+    for said in [0, 1] {
+        mesh.peers[5].note_kept(Key::from_bytes(key(1)), said, mesh.now);
+        assert!(own(&mesh).share >= 0.01);
     }
-}
-
-#[test]
-fn a_peer_that_those_around_it_do_not_know_is_met_by_way_of_who_told_of_it() {
-    let mut mesh = Mesh::settled(48);
-    mesh.agree = false;
-    // It has come just now, and has a link to one that lives far away from it.
-    let newcomer = mesh.join();
-    let around = mesh.nearest(*card(newcomer).peer.as_bytes());
-    let far = around[around.len() - 1];
-    mesh.connect(newcomer, far);
-    mesh.introductions.clear();
-    let asker = *around.iter().find(|peer| **peer != newcomer && !mesh.links[far].contains(peer)).unwrap();
-    let candidate = asking::Candidate { card: card(newcomer), by: card(far).peer };
-    mesh.peers[asker].consider(candidate, mesh.now);
-    mesh.peers[asker].meet_next(mesh.now);
-    mesh.drain(asker);
-    mesh.run(Duration::from_secs(2));
-    assert!(mesh.introductions.contains(&(newcomer, (asker as u16).to_le_bytes().to_vec())));
+    for again in [2, 4, 8] {
+        mesh.peers[5].provided.get_mut(&Key::from_bytes(key(1))).unwrap().due = mesh.now + REFRESH;
+        mesh.peers[5].note_kept(Key::from_bytes(key(1)), 0, mesh.now);
+        assert_eq!(own(&mesh).due, mesh.now + Duration::from_secs(again), "nobody kept it");
+    }
 }
 
 #[test]
 fn a_record_that_does_not_hold_is_neither_kept_nor_believed() {
     let mut mesh = Mesh::settled(32);
-    let wrong = record(key(2), 5);
-    assert!(mesh.peers[5].provide(Key::from_bytes(key(1)), wrong.clone(), mesh.now));
+    let wrong = record(key(2), 5, mesh.now);
+    mesh.peers[5].provide(Key::from_bytes(key(1)), mesh.now);
+    while mesh.peers[5].poll_output().is_some() {}
+    assert!(mesh.peers[5].handle_signed(Key::from_bytes(key(1)), wrong.clone(), mesh.now));
+    mesh.peers[5].withdraw(Key::from_bytes(key(1)));
     mesh.drain(5);
     mesh.run(Duration::from_secs(2));
     assert_eq!(mesh.keepers(key(1)), 0);
     let nearest = mesh.nearest(key(1))[0];
     let of = mesh.links[nearest][0];
-    let route = RouteId { request: 1, copy: 0 };
+    let route = RouteId(1);
     let body = encode(&Ask::Provide(wrong.clone().try_into().unwrap()));
     let (at, patience) = (Key::from_bytes(key(1)), Duration::from_secs(1));
     let forward = RouteMessage::Forward { route, key: at, budget: 5, patience, body };
@@ -432,7 +402,9 @@ fn a_record_that_does_not_hold_is_neither_kept_nor_believed() {
     mesh.drain(3);
     mesh.run(Duration::from_secs(10));
     assert_eq!(mesh.found[&lookup].1, []);
-    assert!(!mesh.peers[5].provide(Key::from_bytes(key(1)), vec![0; MAX_RECORD + 1], mesh.now), "too long");
+    mesh.peers[5].provide(Key::from_bytes(key(1)), mesh.now);
+    let long = vec![0; MAX_RECORD + 1];
+    assert!(!mesh.peers[5].handle_signed(Key::from_bytes(key(1)), long, mesh.now));
 }
 
 #[test]
@@ -444,7 +416,7 @@ fn a_client_looks_things_up_and_answers_nothing() {
     mesh.drain(client);
     mesh.run(Duration::from_secs(1));
     let of = mesh.links[client][0];
-    let route = RouteId { request: 1, copy: 0 };
+    let route = RouteId(1);
     let forward = RouteMessage::Forward {
         route,
         key: Key::from_bytes(key(1)),
@@ -471,7 +443,7 @@ fn a_peer_alone_asks_the_service_and_nobody_else() {
     let lookup = mesh.peers[0].find(Key::from_bytes(key(1)), mesh.now);
     mesh.drain(0);
     assert_eq!(mesh.asked_service, [(0, lookup)]);
-    mesh.peers[0].handle_service_answer(lookup, Some(vec![record(key(1), 9)]), mesh.now);
+    mesh.peers[0].handle_service_answer(lookup, Some(vec![record(key(1), 9, mesh.now)]), mesh.now);
     mesh.drain(0);
     assert_eq!(mesh.found[&lookup].0, Outcome::Found);
     assert_eq!(mesh.found[&lookup].1[0].peer, card(9).peer);
@@ -481,7 +453,7 @@ fn a_peer_alone_asks_the_service_and_nobody_else() {
 fn what_is_no_request_is_not_passed_on() {
     let mut mesh = Mesh::settled(32);
     let of = mesh.links[3][0];
-    let route = RouteId { request: 1, copy: 0 };
+    let route = RouteId(1);
     let body = vec![0xff; 9];
     let (key, patience) = (Key::from_bytes(key(1)), Duration::from_secs(1));
     let forward = RouteMessage::Forward { route, key, budget: 5, patience, body };

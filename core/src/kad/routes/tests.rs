@@ -32,7 +32,7 @@ struct Mesh {
     sent: usize,
     /// Who passed what on to whom.
     forwards: Vec<(usize, RouteId, usize)>,
-    ended: Vec<(RouteId, Option<Vec<u8>>, Timestamp)>,
+    ended: Vec<(u64, Option<Vec<u8>>, Timestamp)>,
     silent: Vec<(usize, usize)>,
 }
 
@@ -44,8 +44,9 @@ fn link(to: usize) -> LinkId {
     LinkId::new(to as u64)
 }
 
-fn route(copy: u8) -> RouteId {
-    RouteId { request: 7, copy }
+/// A copy of a request of its own.
+fn route(number: u8) -> RouteId {
+    RouteId(1000 + u64::from(number))
 }
 
 impl Mesh {
@@ -89,9 +90,15 @@ impl Mesh {
         peers
     }
 
-    fn start(&mut self, asker: usize, route: RouteId, key: Key) {
-        self.routes[asker].start(route, key, b"where".to_vec(), &self.tables[asker], self.now);
+    /// A copy of a request.
+    fn copy(&mut self, asker: usize, request: u64, route: RouteId, key: Key) {
+        self.routes[asker].start((request, route), key, b"where".to_vec(), &self.tables[asker], self.now);
         self.drain(asker);
+    }
+
+    /// A request of one copy, which has its number.
+    fn start(&mut self, asker: usize, route: RouteId, key: Key) {
+        self.copy(asker, route.0, route, key);
     }
 
     fn drain(&mut self, peer: usize) {
@@ -113,8 +120,8 @@ impl Mesh {
                     self.routes[peer].pass_on(route, &self.tables[peer], self.now);
                 }
                 RouteOutput::Stuck { route, .. } => self.routes[peer].refuse(route),
-                RouteOutput::Ended(route, answer) => {
-                    self.ended.push((route, answer.map(|(_, body)| body), self.now));
+                RouteOutput::Ended(request, answer) => {
+                    self.ended.push((request, answer.map(|(_, body)| body), self.now));
                 }
                 RouteOutput::Silent(link) => self.silent.push((peer, link.value() as usize)),
             }
@@ -158,7 +165,7 @@ impl Mesh {
     }
 
     fn answer(&self, route: RouteId) -> Option<&[u8]> {
-        let of_it: Vec<_> = self.ended.iter().filter(|(ended, ..)| *ended == route).collect();
+        let of_it: Vec<_> = self.ended.iter().filter(|(ended, ..)| *ended == route.0).collect();
         assert_eq!(of_it.len(), 1, "each ends once: {of_it:?}");
         of_it[0].1.as_deref()
     }
@@ -190,20 +197,38 @@ fn a_request_comes_to_a_holder_and_the_answer_back_to_the_asker() {
 }
 
 #[test]
-fn copies_take_ways_that_have_nobody_in_common() {
+fn copies_of_a_request_begin_at_neighbours_of_their_own() {
     let (mut mesh, key, asker) = mesh(&[]);
     mesh.holders.clear();
-    (0..4).for_each(|copy| mesh.start(asker, route(copy), key));
+    (0..4).for_each(|copy| mesh.copy(asker, 7, route(copy), key));
     mesh.settle();
-    (0..4).for_each(|copy| assert_eq!(mesh.answer(route(copy)), None));
-    let mut copies: BTreeMap<usize, BTreeSet<u8>> = BTreeMap::new();
-    for (peer, route, _) in mesh.forwards.iter().filter(|(peer, ..)| *peer != asker) {
-        copies.entry(*peer).or_default().insert(route.copy);
+    assert_eq!(mesh.ended.len(), 4);
+    assert!(mesh.ended.iter().all(|(request, answer, _)| *request == 7 && answer.is_none()));
+    let mut firsts = BTreeSet::new();
+    for (_, route, to) in mesh.forwards.iter().filter(|(peer, ..)| *peer == asker) {
+        assert!(firsts.insert(*to), "{route:?} by {to} too");
     }
-    assert!(copies.values().all(|copies| copies.len() == 1), "{copies:?}");
-    let firsts: BTreeSet<_> =
-        mesh.forwards.iter().filter(|(peer, ..)| *peer == asker).map(|(.., to)| to).collect();
     assert!(firsts.len() >= 4);
+}
+
+#[test]
+fn who_has_one_copy_cannot_have_the_others_stopped() {
+    let (mut mesh, key, asker) = mesh(&[]);
+    mesh.copy(asker, 7, route(0), key);
+    let (_, _, hostile) = mesh.forwards[0];
+    mesh.under_way.clear();
+    // It says everywhere what it was told, as if it were to be passed on, and keeps what comes of that.
+    for peer in (0..60).filter(|peer| *peer != hostile && *peer != asker) {
+        let (route, body) = (route(0), b"where".to_vec());
+        let forward = RouteMessage::Forward { route, key, budget: BUDGET, patience: PATIENCE, body };
+        mesh.routes[peer].handle(link(hostile), forward, &mesh.tables[peer], mesh.now);
+        mesh.drain(peer);
+    }
+    mesh.kinds[hostile] = Kind::Silent;
+    mesh.copy(asker, 7, route(1), key);
+    mesh.settle();
+    let answered = mesh.ended.iter().find(|(_, answer, _)| answer.is_some());
+    assert_eq!(answered.map(|(request, ..)| *request), Some(7));
 }
 
 #[test]
@@ -268,25 +293,33 @@ fn a_link_that_goes_ends_what_came_on_it_and_moves_what_went_on_it() {
 fn a_neighbour_can_have_so_much_under_way_and_no_more() {
     let (mesh, key, asker) = mesh(&[]);
     let mut relay = Routes::new();
-    let mut refused = |from: u64, requests: std::ops::Range<u64>| {
-        let mut refused = 0;
-        for request in requests {
-            let route = RouteId { request, copy: 0 };
-            let forward =
-                RouteMessage::Forward { route, key, budget: 255, patience: Duration::MAX, body: Vec::new() };
+    let mut sent = 0;
+    let mut refused = |relay: &mut Routes, from: u64, count: usize, len: usize| {
+        let mut refused = BTreeSet::new();
+        for _ in 0..count {
+            sent += 1;
+            let (route, body) = (RouteId(sent), vec![0; len]);
+            let forward = RouteMessage::Forward { route, key, budget: 255, patience: Duration::MAX, body };
             relay.handle(LinkId::new(from), forward, &mesh.tables[asker], START);
             while let Some(output) = relay.poll_output() {
-                refused += u32::from(matches!(output, RouteOutput::Send(_, RouteMessage::NoWay(..))));
+                if let RouteOutput::Send(to, RouteMessage::NoWay(route, _)) = output {
+                    refused.insert((to.value(), route));
+                }
             }
         }
         assert!(relay.relays.len() <= MAX_RELAYS);
         refused
     };
-    assert_eq!(refused(1000, 0..200), 72);
-    assert_eq!(
-        (0..9).map(|from| refused(2000 + from, 1000 * (from + 1)..1000 * (from + 1) + 128)).sum::<u32>(),
-        256
-    );
+    assert_eq!(refused(&mut relay, 1000, 200, 0).len(), 200 - MAX_OF_LINK);
+    for from in 1001..1000 + (MAX_RELAYS / MAX_OF_LINK) as u64 {
+        assert_eq!(refused(&mut relay, from, MAX_OF_LINK, MAX_ASK).len(), 0);
+    }
+    assert_eq!(relay.relays.len(), MAX_RELAYS);
+    // Somebody else has a place all the same, at the cost of those who have most.
+    let lost = refused(&mut relay, 2000, 8, 0);
+    assert!(lost.len() == 8 && lost.iter().all(|(link, _)| (1000..2000).contains(link)), "{lost:?}");
+    assert_eq!(relay.of_link(LinkId::new(2000)), 8);
+    assert_eq!(refused(&mut relay, 2000, 1, MAX_ASK + 1).len(), 1, "more than can be asked");
     assert!(relay.relays.values().all(|relay| relay.budget <= BUDGET && relay.until <= START + PATIENCE));
     // Nothing stays for ever, whatever patience was claimed.
     relay.handle_timeout(&mesh.tables[asker], START + PATIENCE);
@@ -327,27 +360,25 @@ proptest::proptest! {
         mesh.kinds[0] = Kind::Good;
         let key = Key::from_bytes(key);
         mesh.holders = mesh.nearest(key).into_iter().filter(|peer| *peer != 0).take(holders).collect();
-        (0..copies).for_each(|copy| mesh.start(0, route(copy), key));
+        (0..copies).for_each(|copy| mesh.copy(0, 7, route(copy), key));
         mesh.settle();
-        for copy in 0..copies {
-            mesh.answer(route(copy));
-        }
+        proptest::prop_assert_eq!(mesh.ended.len(), usize::from(copies), "each ends once");
         proptest::prop_assert!(mesh.now <= START + 2 * PATIENCE);
         proptest::prop_assert!(mesh.routes.iter().all(|routes| routes.relays.is_empty()));
-        let mut passed: BTreeMap<usize, BTreeSet<u8>> = BTreeMap::new();
-        let mut pairs = BTreeSet::new();
+        let mut passed = BTreeSet::new();
+        let mut firsts = BTreeSet::new();
         for (peer, route, to) in &mesh.forwards {
-            proptest::prop_assert!(pairs.insert((*peer, *to)), "{peer} passed it on to {to} twice");
-            if *peer != 0 {
-                passed.entry(*peer).or_default().insert(route.copy);
+            proptest::prop_assert!(passed.insert((*route, *peer, *to)), "{peer} passed it on to {to} twice");
+            if *peer == 0 {
+                proptest::prop_assert!(firsts.insert(*to), "two copies begin at {to}");
+            } else {
                 let apart = |peer: &usize| Key::from(mesh.ids[*peer]).distance(key);
                 proptest::prop_assert!(apart(to) < apart(peer), "each hop is nearer");
             }
         }
-        proptest::prop_assert!(passed.values().all(|copies| copies.len() == 1), "{passed:?}");
         if mesh.kinds.iter().all(|kind| *kind != Kind::Silent) {
             for copy in 0..copies {
-                let cost = mesh.forwards.iter().filter(|(_, route, _)| route.copy == copy).count();
+                let cost = mesh.forwards.iter().filter(|(_, of, _)| *of == route(copy)).count();
                 proptest::prop_assert!(cost <= usize::from(BUDGET), "{cost}");
             }
         }
