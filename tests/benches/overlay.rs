@@ -30,12 +30,12 @@ fn main() {
         }
     }
     println!(
-        "  peers  session  seed  found %  p50 ms  p95 ms  p99 ms  messages/s a peer  siblings %  records lost, of  links by mesh, failed, by service  took s"
+        "  peers  session  silent  seed  found %  p50 ms  p95 ms  p99 ms  kept p50, p95 ms  messages/s a peer, the busiest, bytes/s  siblings %  records lost, of  links by mesh, failed, by service  took s"
     );
     for peers in numbers("LIVES", "1000") {
-        for session in [None, Some(300)] {
+        for (session, silent) in [(None, 0.0), (Some(300), 0.0), (Some(300), 0.2), (Some(300), 0.3)] {
             for seed in numbers("SEEDS", "1,2,3") {
-                live(peers as usize, session, seed);
+                live(peers as usize, session, silent, seed);
             }
         }
     }
@@ -67,17 +67,21 @@ fn numbers(name: &str, default: &str) -> impl Iterator<Item = u64> + use<> {
 }
 
 /// A mesh that lives for five minutes before it is looked at, for two; `session` is the median in seconds.
-fn live(peers: usize, session: Option<u64>, seed: u64) {
+fn live(peers: usize, session: Option<u64>, silent: f64, seed: u64) {
     let began = Instant::now();
     let lookups = peers as f64 / 30.0;
-    let lived =
-        Life { peers, session: session.map(Duration::from_secs), lookups, seed, ..Life::default() }.run();
+    let session = session.map(Duration::from_secs);
+    let lived = Life { peers, session, silent, lookups, seed, ..Life::default() }.run();
+    let kept = |share: f64| {
+        lived.kept.get((lived.kept.len() as f64 * share) as usize).map_or(0, Duration::as_millis)
+    };
     let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| lived.lookups.quantile(share).as_millis());
     println!(
-        "{peers:>7}  {:>7}  {seed:>4}  {:>7.2}  {p50:>6}  {p95:>6}  {p99:>6}  {:>17.1}  {:>10.2}  {:>16}  {:>33}  {:>6.1}",
-        session.map_or("–".to_owned(), |seconds| format!("{seconds} s")),
+        "{peers:>7}  {:>7}  {silent:>6}  {seed:>4}  {:>7.2}  {p50:>6}  {p95:>6}  {p99:>6}  {:>16}  {:>39}  {:>10.2}  {:>16}  {:>33}  {:>6.1}",
+        session.map_or("–".to_owned(), |session| format!("{} s", session.as_secs())),
         100.0 * lived.lookups.success(),
-        lived.rate(),
+        format!("{}, {}", kept(0.5), kept(0.95)),
+        format!("{:.1}, {:.1}, {:.0}", lived.rate(), lived.busiest, lived.byte_rate()),
         100.0 * lived.siblings.0 as f64 / lived.siblings.1.max(1) as f64,
         format!("{}, {}", lived.lost.0, lived.lost.1),
         format!("{}, {}, {}", lived.met.0, lived.met.1, lived.served),

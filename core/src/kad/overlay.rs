@@ -85,6 +85,8 @@ pub enum OverlayOutput {
     Introduced(PeerId, Option<Vec<u8>>),
     /// A record that this peer provides what the key names is to be signed: [`Overlay::handle_signed`].
     Sign(Key),
+    /// A record of this peer for what the key names is kept by somebody from now on.
+    Kept(Key),
     /// A link to anybody is wanted whom others know of than those there are links to, like the service.
     Stranger,
     /// The overlay has no use for this link.

@@ -19,9 +19,10 @@ use tabswarm_core::{
     id::{LinkId, NetworkGroup, PeerId},
     kad::{
         Card, Contact, EXPIRY, Key, MAX_CERTIFICATE, Outcome, Overlay, OverlayMessage, OverlayOutput, Proofs,
-        Setup, Width,
+        RouteMessage, Setup, Width,
     },
     time::Timestamp,
+    wire::FRAME_HEADER_LEN,
 };
 
 use super::{space::Place, times::Times};
@@ -43,6 +44,10 @@ const SAYING_BYE: f64 = 0.7;
 const NOTICED: Duration = Duration::from_secs(15);
 /// A link that neither end has a use for is closed after so long.
 const SPARE: Duration = Duration::from_secs(30);
+/// Bytes of a certificate, a provider record and an introduction, about as many as real ones have.
+const CERTIFICATE: usize = 180;
+const RECORD: usize = 320;
+const INTRODUCTION: usize = 900;
 /// Time that a peer has to have it known what it provides.
 const SETTLED: Duration = Duration::from_secs(10);
 /// Scale of the sessions: Weibull with shape 0.5, the median of which is `ln²2` times that.
@@ -64,6 +69,9 @@ pub struct Life {
     pub peers: usize,
     /// How long they stay, the median; `None`: for ever.
     pub session: Option<Duration>,
+    /// Share of the peers that take part in everything but what others ask: they pass nothing on and answer nothing, but for introductions to
+    /// themselves.
+    pub silent: f64,
     /// How long it goes on before anything is measured.
     pub warm_up: Duration,
     /// What happens then.
@@ -81,6 +89,7 @@ impl Default for Life {
         Self {
             peers: 200,
             session: Some(Duration::from_secs(300)),
+            silent: 0.0,
             warm_up: Duration::from_secs(300),
             disaster: None,
             measured: Duration::from_secs(120),
@@ -91,10 +100,12 @@ impl Default for Life {
 }
 
 /// What it came to.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lived {
     /// Its lookups of what a peer provided all along.
     pub lookups: Times,
+    /// How long it took from when a record was signed until somebody kept it, the shortest first.
+    pub kept: Vec<Duration>,
     /// Of the lookups that began in each second those that found what they looked for, and those that did not.
     pub seconds: Vec<(usize, usize)>,
     /// Of the records that were there to be kept, looked at each minute, those that nobody near their key had; and all.
@@ -103,6 +114,10 @@ pub struct Lived {
     pub parts: usize,
     /// Messages between peers.
     pub messages: u64,
+    /// Their bytes, frames and all.
+    pub bytes: u64,
+    /// Most messages that a peer sent in a second, on average over all the time that it was there.
+    pub busiest: f64,
     /// Seconds of all peers together.
     pub peer_seconds: u64,
     /// Links that were made through the mesh, and introductions that led to none.
@@ -124,6 +139,11 @@ impl Lived {
     pub fn rate(&self) -> f64 {
         self.messages as f64 / self.peer_seconds.max(1) as f64
     }
+
+    /// Bytes a peer sends in a second.
+    pub fn byte_rate(&self) -> f64 {
+        self.bytes as f64 / self.peer_seconds.max(1) as f64
+    }
 }
 
 /// A record is the key, the number of its peer and when it was signed.
@@ -132,13 +152,13 @@ struct Readable(u64);
 
 impl Proofs for Readable {
     fn peer(&self, certificate: &[u8], _: Timestamp) -> Option<Card> {
-        Some(card(self.0, u32::from_le_bytes(certificate.try_into().ok()?)))
+        Some(card(self.0, u32::from_le_bytes(*certificate.first_chunk()?)))
     }
 
     fn provider(&self, key: Key, record: &[u8], now: Timestamp) -> Option<(Card, Duration)> {
         let (of, rest) = record.split_first_chunk::<32>()?;
-        let (number, at) = rest.split_first_chunk::<4>()?;
-        let at = Timestamp::from_micros(u64::from_le_bytes(at.try_into().ok()?));
+        let (number, rest) = rest.split_first_chunk::<4>()?;
+        let at = Timestamp::from_micros(u64::from_le_bytes(*rest.first_chunk()?));
         let holds = (at + EXPIRY).saturating_since(now);
         let is_true = of == key.as_bytes() && !holds.is_zero();
         is_true.then(|| (card(self.0, u32::from_le_bytes(*number)), holds))
@@ -155,7 +175,29 @@ fn card(seed: u64, number: u32) -> Card {
 }
 
 fn certificate(number: u32) -> BoundedBytes<MAX_CERTIFICATE> {
-    number.to_le_bytes().to_vec().try_into().expect("it is short")
+    padded(&number.to_le_bytes(), CERTIFICATE).try_into().expect("it is short")
+}
+
+/// These bytes, and as many behind them that say nothing.
+fn padded(bytes: &[u8], len: usize) -> Vec<u8> {
+    let mut padded = bytes.to_vec();
+    padded.resize(len, 0);
+    padded
+}
+
+/// Bytes of a message as a frame.
+fn frame_len(message: &OverlayMessage) -> usize {
+    // A route's number, a length or a patience takes as many bytes as it needs.
+    const ROUTE: usize = 10;
+    let of_it = match message {
+        OverlayMessage::Route(RouteMessage::Forward { body, .. }) => ROUTE + 32 + 1 + 2 + 2 + body.len(),
+        OverlayMessage::Route(RouteMessage::Ack(_)) => ROUTE,
+        OverlayMessage::Route(RouteMessage::Reply(_, body)) => ROUTE + 2 + body.len(),
+        OverlayMessage::Route(RouteMessage::NoWay(..)) => ROUTE + 1,
+        OverlayMessage::Keep(_, record) => 32 + 2 + record.len(),
+        OverlayMessage::Client(_) => 1,
+    };
+    FRAME_HEADER_LEN + of_it
 }
 
 struct Peer {
@@ -163,6 +205,10 @@ struct Peer {
     place: Place,
     links: BTreeSet<u32>,
     came: Timestamp,
+    /// Messages that it sent since it is looked at.
+    sent: u64,
+    /// When its record was signed, until somebody keeps it.
+    signed: Option<Timestamp>,
     /// When its timer goes off.
     due: Option<Timestamp>,
 }
@@ -224,7 +270,8 @@ impl Life {
         while let Some(event) = world.queue.pop(start) {
             world.happen(event);
         }
-        (world.lived.messages, world.lived.met, world.lived.served) = (0, (0, 0), 0);
+        (world.lived.messages, world.lived.bytes, world.lived.met, world.lived.served) = (0, 0, (0, 0), 0);
+        world.peers.values_mut().for_each(|peer| peer.sent = 0);
         world.strike();
         world.queue.push(start, Event::Look);
         for second in 1..=self.measured.as_secs() {
@@ -289,7 +336,9 @@ impl World {
             Event::Come => self.come(),
             Event::Go(number) => self.go(number),
             Event::Message { from, to, message } => {
-                if let Some(peer) = self.peers.get_mut(&to).filter(|peer| peer.links.contains(&from)) {
+                let drops = self.is_silent(to) && self.drops(to, &message);
+                let there = self.peers.get_mut(&to).filter(|peer| peer.links.contains(&from) && !drops);
+                if let Some(peer) = there {
                     peer.overlay.handle(link(from), message, now);
                     self.drain(to);
                 }
@@ -310,6 +359,24 @@ impl World {
         }
     }
 
+    fn is_silent(&self, number: u32) -> bool {
+        let chance =
+            u32::from_le_bytes(*hash(self.life.seed, "silent", number).first_chunk().expect("32 bytes"));
+        f64::from(chance) < self.life.silent * f64::from(u32::MAX)
+    }
+
+    /// Whether one who is silent does nothing with a message: of all that is asked it hears only who asks for a link to itself.
+    fn drops(&self, to: u32, message: &OverlayMessage) -> bool {
+        let me = card(self.life.seed, to).peer;
+        match message {
+            OverlayMessage::Route(RouteMessage::Forward { body, .. }) => {
+                body.get(1..33).is_none_or(|peer| peer != me.as_bytes())
+            }
+            OverlayMessage::Keep(..) => true,
+            _ => false,
+        }
+    }
+
     fn come(&mut self) {
         let now = self.queue.now();
         let number = self.next;
@@ -327,7 +394,10 @@ impl World {
         overlay.provide(Key::from_bytes(hash(self.life.seed, "key", number)), now);
         let place = Place::random(&mut self.rng);
         self.there.push(number);
-        self.peers.insert(number, Peer { overlay, place, links: BTreeSet::new(), came: now, due: None });
+        self.peers.insert(
+            number,
+            Peer { overlay, place, links: BTreeSet::new(), came: now, sent: 0, signed: None, due: None },
+        );
         self.numbers.insert(me.peer, number);
         if let Some(median) = self.life.session {
             let stays = median.mul_f64(SCALE * (-(1.0 - fraction(&mut self.rng)).ln()).powi(2));
@@ -457,6 +527,7 @@ impl World {
         self.queue.push(now + pause, Event::Look);
         let (asker, provider) = (self.any(), self.any());
         if asker == provider
+            || self.is_silent(asker)
             || now < self.peers[&provider].came + SETTLED
             || now < self.peers[&asker].came + SETTLED
         {
@@ -477,11 +548,11 @@ impl World {
                 OverlayOutput::Send(to, message) => self.send(me, to.value() as u32, message),
                 OverlayOutput::Meet(card, _) => {
                     let peer = self.peers.get_mut(&me).expect("it is there");
-                    peer.overlay.introduce(card.peer, me.to_le_bytes().to_vec(), now);
+                    peer.overlay.introduce(card.peer, padded(&me.to_le_bytes(), INTRODUCTION), now);
                 }
                 OverlayOutput::Introduction(number, body) => {
                     let peer = self.peers.get_mut(&me).expect("it is there");
-                    let by = u32::from_le_bytes(body[..].try_into().expect("it is a number"));
+                    let by = u32::from_le_bytes(*body.first_chunk().expect("it begins with a number"));
                     let lets_in =
                         peer.links.len() < MOST_LINKS || peer.overlay.wants(card(self.life.seed, by), now);
                     // It says so if it does not, and is not asked by others.
@@ -490,8 +561,9 @@ impl World {
                 }
                 OverlayOutput::Sign(key) => {
                     let (number, at) = (me.to_le_bytes(), now.as_micros().to_le_bytes());
-                    let record = [&key.as_bytes()[..], &number, &at].concat();
+                    let record = padded(&[&key.as_bytes()[..], &number, &at].concat(), RECORD);
                     let peer = self.peers.get_mut(&me).expect("it is there");
+                    peer.signed = peer.signed.or(Some(now));
                     assert!(peer.overlay.handle_signed(key, record, now), "it is short");
                 }
                 OverlayOutput::Introduced(peer, answer) => {
@@ -512,6 +584,12 @@ impl World {
                             self.not_met(me, to);
                         }
                     }
+                }
+                OverlayOutput::Kept(_) => {
+                    let signed = self.peers.get_mut(&me).and_then(|peer| peer.signed.take());
+                    let measured = Timestamp::default() + self.life.warm_up;
+                    let took = signed.filter(|at| *at >= measured).map(|at| now.saturating_since(at));
+                    self.lived.kept.extend(took);
                 }
                 OverlayOutput::Stranger => {
                     let to = self.any();
@@ -548,6 +626,8 @@ impl World {
 
     fn send(&mut self, from: u32, to: u32, message: OverlayMessage) {
         self.lived.messages += 1;
+        self.lived.bytes += frame_len(&message) as u64;
+        self.peers.get_mut(&from).into_iter().for_each(|peer| peer.sent += 1);
         // Who is gone, or beyond reach, does not hear it.
         if !self.reach(from, to) {
             return;
@@ -567,6 +647,8 @@ fn link(to: u32) -> LinkId {
 
 #[cfg(test)]
 mod tests {
+    use tabswarm_core::kad::RouteId;
+
     use super::*;
 
     #[test]
@@ -610,6 +692,31 @@ mod tests {
     fn records_are_kept_while_peers_come_and_go() {
         let lived = Life { measured: Duration::from_secs(600), ..Life::default() }.run();
         assert!(lived.lost.1 > 1000 && lived.lost.0 * 1000 <= lived.lost.1, "{:?}", lived.lost);
+    }
+
+    #[test]
+    fn one_silent_peer_in_five_keeps_nobody_from_what_is_provided() {
+        let lived = Life { silent: 0.2, ..Life::default() }.run();
+        assert!(lived.lookups.count() > 600 && lived.lookups.success() >= 0.99, "{:?}", lived.lookups.failed);
+    }
+
+    #[test]
+    fn the_bytes_that_are_counted_are_those_that_travel() {
+        let (route, key) = (RouteId(u64::MAX), Key::from_bytes([7; 32]));
+        let (budget, patience, body) = (24, Duration::from_millis(1600), vec![1; RECORD]);
+        let messages = [
+            OverlayMessage::Route(RouteMessage::Forward { route, key, budget, patience, body }),
+            OverlayMessage::Route(RouteMessage::Ack(route)),
+            OverlayMessage::Route(RouteMessage::Reply(route, vec![2; CERTIFICATE * 16])),
+            OverlayMessage::Route(RouteMessage::NoWay(route, 3)),
+            OverlayMessage::Keep(key, vec![3; RECORD]),
+            OverlayMessage::Client(true),
+        ];
+        for message in messages {
+            let mut frame = Vec::new();
+            message.clone().encode(&mut frame);
+            assert_eq!(frame_len(&message), frame.len(), "{message:?}");
+        }
     }
 
     #[test]

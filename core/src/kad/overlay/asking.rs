@@ -131,7 +131,10 @@ impl<P: Proofs> Overlay<P> {
         let here = if self.is_client { None } else { self.asked_to_keep(key, record, now) };
         match here {
             None => drop(self.request(key, Ask::Provide(body), Purpose::Provide(0), now)),
-            Some(Answer::Kept(share)) => self.note_kept(key, share, now),
+            Some(Answer::Kept(share)) => {
+                self.outputs.push_back(OverlayOutput::Kept(key));
+                self.note_kept(key, share, now);
+            }
             Some(_) => self.note_kept(key, 0, now),
         }
         self.settle(now);
@@ -325,6 +328,9 @@ impl<P: Proofs> Overlay<P> {
                 }
             }
             (Some(Answer::Kept(share)), Purpose::Provide(most)) => {
+                if share > 0 && *most == 0 {
+                    self.outputs.push_back(OverlayOutput::Kept(request.key));
+                }
                 *most = (*most).max(share);
                 match share {
                     0 => Found::Useless,

@@ -70,6 +70,7 @@ struct Mesh {
     /// For whom an introduction was passed on, once a link that it took.
     passed: Vec<PeerId>,
     asked_service: Vec<(usize, u64)>,
+    kept: Vec<(usize, Key)>,
     /// Whether introductions are said yes to.
     agree: bool,
 }
@@ -89,6 +90,7 @@ impl Mesh {
             introductions: Vec::new(),
             passed: Vec::new(),
             asked_service: Vec::new(),
+            kept: Vec::new(),
             agree: true,
         };
         for number in 0..count {
@@ -206,6 +208,7 @@ impl Mesh {
                     assert!(self.peers[me].handle_signed(key, record, self.now));
                 }
                 OverlayOutput::AskService(lookup, _) => self.asked_service.push((me, lookup)),
+                OverlayOutput::Kept(key) => self.kept.push((me, key)),
                 OverlayOutput::Spare(_) | OverlayOutput::Silent(_) | OverlayOutput::Stranger => {}
             }
         }
@@ -289,6 +292,7 @@ fn what_one_peer_provides_any_other_finds_and_eight_keep() {
     let mut mesh = Mesh::settled(48);
     mesh.provide(5, key(1));
     assert_eq!(mesh.keepers(key(1)), REPLICAS);
+    assert_eq!(mesh.kept, [(5, Key::from_bytes(key(1)))], "which it hears once");
     for asker in [0, 17, 40, 5] {
         assert_eq!(mesh.find(asker, key(1)), (Outcome::Found, vec![card(5).peer]), "{asker}");
     }
@@ -382,7 +386,7 @@ fn a_record_that_does_not_hold_is_neither_kept_nor_believed() {
     mesh.peers[5].withdraw(Key::from_bytes(key(1)));
     mesh.drain(5);
     mesh.run(Duration::from_secs(2));
-    assert_eq!(mesh.keepers(key(1)), 0);
+    assert_eq!((mesh.keepers(key(1)), mesh.kept.len()), (0, 0));
     let nearest = mesh.nearest(key(1))[0];
     let of = mesh.links[nearest][0];
     let route = RouteId(1);

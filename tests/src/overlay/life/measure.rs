@@ -1,8 +1,11 @@
 //! What a life came to.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use tabswarm_core::kad::{Key, REPLICAS};
+use tabswarm_core::{
+    kad::{Key, REPLICAS},
+    time::Timestamp,
+};
 
 use super::{Lived, SETTLED, World, card, hash, link};
 use crate::overlay::mesh::nearest;
@@ -29,9 +32,16 @@ impl World {
             self.lived.siblings.1 += others().count();
             self.lived.contacts += contacts.len();
         }
+        let (now, start) = (self.queue.now(), Timestamp::default() + self.life.warm_up);
+        let rates = self.peers.values().filter_map(|peer| {
+            let there = now.saturating_since(peer.came.max(start));
+            (there >= Duration::from_secs(30)).then(|| peer.sent as f64 / there.as_secs_f64())
+        });
+        self.lived.busiest = rates.fold(0.0, f64::max);
         self.lived.peers = servers.len();
         self.lived.parts = self.parts();
         self.lived.lookups.found.sort_unstable();
+        self.lived.kept.sort_unstable();
         self.lived.trace = *self.trace.finalize().as_bytes();
         self.lived
     }
