@@ -27,6 +27,10 @@ pub const PATIENCE: Duration = Duration::from_millis(2400);
 const SHARE: (u32, u32) = (2, 3);
 /// …and at least this long; with less left nobody else is tried.
 const LEAST_PATIENCE: Duration = Duration::from_millis(300);
+/// Who did not say that it has a request is asked last for so long, twice as long each time that it happens again, …
+const DOUBT: Duration = Duration::from_secs(30);
+/// …up to 16 min.
+const MOST_DOUBLINGS: u32 = 5;
 /// How long it is remembered that a copy was here, and first hops of an own request: longer than any copy is under way.
 const MEMORY: Duration = Duration::from_secs(10);
 /// Most requests that are under way here, …
@@ -134,6 +138,8 @@ pub struct Routes {
     relays: LiteMap<RouteId, Relay>,
     /// First hops of the copies of own requests, by request, and when the last copy was made.
     firsts: LiteMap<u64, (Timestamp, Vec<LinkId>)>,
+    /// How often in a row neighbours did not say that they have a request, and until when they are asked last for that.
+    doubts: LiteMap<LinkId, (u32, Timestamp)>,
     /// Copies that were passed on here, the oldest first.
     seen: VecDeque<(Timestamp, RouteId)>,
     outputs: VecDeque<RouteOutput>,
@@ -243,6 +249,7 @@ impl Routes {
                 if let Some(hop) = relay.hop.as_mut().filter(|hop| hop.link == link && !hop.acked) {
                     hop.acked = true;
                     hop.until = until;
+                    self.doubts.remove(&link);
                 }
             }
             RouteMessage::Reply(route, body) => {
@@ -325,6 +332,7 @@ impl Routes {
 
     /// A link is gone.
     pub fn handle_closed(&mut self, link: LinkId, table: &Table, now: Timestamp) {
+        self.doubts.remove(&link);
         self.relays.retain(|_, relay| relay.from != Some(link));
         let mut waiting = Vec::new();
         for (route, relay) in self.relays.iter_mut() {
@@ -349,7 +357,12 @@ impl Routes {
             }
         }
         for (route, silent) in late {
-            self.outputs.extend(silent.map(RouteOutput::Silent));
+            if let Some(link) = silent {
+                let (misses, until) = self.doubts.entry(link).or_insert((0, now));
+                *until = now + DOUBT * (1 << (*misses).min(MOST_DOUBLINGS));
+                *misses += 1;
+                self.outputs.push_back(RouteOutput::Silent(link));
+            }
             self.go_on(route, table, now);
         }
     }
@@ -362,8 +375,11 @@ impl Routes {
         let firsts =
             relay.request.and_then(|request| self.firsts.get_mut(&request)).map(|(_, firsts)| firsts);
         let is_first = |link| firsts.as_ref().is_some_and(|firsts| firsts.contains(&link));
-        let mut open = hops.into_iter().filter(|hop| !relay.tried.contains(&hop.link) && !is_first(hop.link));
-        let (next, others) = (open.next(), open.next().is_some());
+        let is_open = |hop: &&Contact| !relay.tried.contains(&hop.link) && !is_first(hop.link);
+        let open: Vec<&Contact> = hops.into_iter().filter(is_open).collect();
+        let is_doubted = |hop: &Contact| self.doubts.get(&hop.link).is_some_and(|(_, until)| now < *until);
+        let next = open.iter().find(|hop| !is_doubted(hop)).or(open.first()).copied();
+        let others = open.len() > 1;
         let (Some(hop), Some(rest), Some(patience)) =
             (next, relay.budget.checked_sub(1), patience(relay.until, now))
         else {

@@ -246,6 +246,31 @@ fn who_does_not_say_that_it_has_a_request_is_passed_over_and_named() {
 }
 
 #[test]
+fn who_did_not_say_that_it_has_a_request_is_asked_last_for_a_while_and_longer_the_next_time() {
+    let (mut mesh, key, asker) = mesh(&[]);
+    let first_hop = |mesh: &mut Mesh, number: u8| {
+        let before = mesh.forwards.len();
+        mesh.start(asker, route(number), key);
+        mesh.settle();
+        assert_eq!(mesh.answer(route(number)), Some(&b"here"[..]));
+        mesh.forwards[before].2
+    };
+    let best = first_hop(&mut mesh, 0);
+    mesh.kinds[best] = Kind::Silent;
+    for (number, doubt) in [(1, DOUBT), (3, 2 * DOUBT), (5, 4 * DOUBT)] {
+        assert_eq!(first_hop(&mut mesh, number), best);
+        let missed = mesh.now;
+        assert_ne!(first_hop(&mut mesh, number + 1), best);
+        mesh.now = missed + doubt;
+    }
+    mesh.kinds[best] = Kind::Good;
+    for number in [7, 8] {
+        assert_eq!(first_hop(&mut mesh, number), best);
+    }
+    assert!(mesh.routes[asker].doubts.is_empty(), "it has made up for it");
+}
+
+#[test]
 fn where_nobody_has_an_answer_the_asker_hears_that_there_is_no_way() {
     let (mut mesh, key, asker) = mesh(&[]);
     mesh.holders.clear();
