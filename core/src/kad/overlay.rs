@@ -176,7 +176,7 @@ impl<P: Proofs> Overlay<P> {
         let due =
             |request: &Request| request.lookup.poll_timeout().into_iter().fold(request.until, Timestamp::min);
         let requests = self.requests.values().map(due);
-        let provided = self.provided.values().map(|provided| provided.due);
+        let provided = self.provided.values().map(|provided| provided.due).filter(|_| self.can_provide());
         let meetings = self.meetings.values().map(|meeting| meeting.until);
         let serves = self.serves.filter(|_| self.is_client);
         // Without links there is nobody to ask.

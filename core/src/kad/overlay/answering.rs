@@ -1,6 +1,6 @@
 //! What others ask of this peer, and what it keeps for them.
 
-use super::{HANDED, MEETING, Overlay, OverlayMessage, OverlayOutput, Proofs};
+use super::{HANDED, MEETING, Neighbour, Overlay, OverlayMessage, OverlayOutput, Proofs};
 use crate::{
     bounded::{BoundedBytes, BoundedVec},
     id::LinkId,
@@ -196,7 +196,8 @@ impl<P: Proofs> Overlay<P> {
     /// This peer and those who live nearest to a key: of all that there are links to, as one that the table has no place for may be one that the
     /// asker lacks.
     fn certificates_near(&self, key: Key) -> BoundedVec<Certificate, MAX_CARDS> {
-        let mut others: Vec<_> = self.links.values().filter(|neighbour| !neighbour.contact.client).collect();
+        let is_other = |of: &&Neighbour| !of.contact.client && Key::from(of.contact.peer) != key;
+        let mut others: Vec<_> = self.links.values().filter(is_other).collect();
         others.sort_unstable_by_key(|neighbour| Key::from(neighbour.contact.peer).distance(key));
         let others = others.into_iter().map(|neighbour| &neighbour.certificate);
         BoundedVec::first_of([&self.certificate].into_iter().chain(others).cloned())

@@ -205,8 +205,16 @@ impl<P: Proofs> Overlay<P> {
         self.settle(now);
     }
 
+    /// Whether there is anybody to keep a record, if only this peer itself.
+    pub(super) fn can_provide(&self) -> bool {
+        !self.is_client || self.knows_somebody()
+    }
+
     /// Renews this peer's own records, each with the probability that its replicas named.
     pub(super) fn say_again(&mut self, now: Timestamp) {
+        if !self.can_provide() {
+            return;
+        }
         let due: Vec<Key> =
             self.provided.iter().filter(|(_, own)| own.due <= now).map(|(key, _)| *key).collect();
         for key in due {
