@@ -4,6 +4,7 @@
 //! arrived becomes a link after a while, or never.
 
 mod measure;
+mod records;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,16 +16,12 @@ use rand_chacha::{
     rand_core::{Rng, SeedableRng},
 };
 use tabswarm_core::{
-    bounded::BoundedBytes,
-    id::{LinkId, NetworkGroup, PeerId},
-    kad::{
-        Card, Contact, EXPIRY, Key, MAX_CERTIFICATE, Outcome, Overlay, OverlayMessage, OverlayOutput, Proofs,
-        RouteMessage, Setup, Width,
-    },
+    id::{LinkId, PeerId},
+    kad::{Card, Contact, Key, Outcome, Overlay, OverlayMessage, OverlayOutput, RouteMessage, Setup, Width},
     time::Timestamp,
-    wire::FRAME_HEADER_LEN,
 };
 
+use self::records::{INTRODUCTION, RECORD, Readable, card, certificate, frame_len, hash, padded};
 use super::{space::Place, times::Times};
 use crate::{queue::Queue, sim::fraction};
 
@@ -44,10 +41,6 @@ const SAYING_BYE: f64 = 0.7;
 const NOTICED: Duration = Duration::from_secs(15);
 /// A link that neither end has a use for is closed after so long.
 const SPARE: Duration = Duration::from_secs(30);
-/// Bytes of a certificate, a provider record and an introduction, about as many as real ones have.
-const CERTIFICATE: usize = 180;
-const RECORD: usize = 320;
-const INTRODUCTION: usize = 900;
 /// Time that a peer has to have it known what it provides.
 const SETTLED: Duration = Duration::from_secs(10);
 /// Scale of the sessions: Weibull with shape 0.5, the median of which is `ln²2` times that.
@@ -144,60 +137,6 @@ impl Lived {
     pub fn byte_rate(&self) -> f64 {
         self.bytes as f64 / self.peer_seconds.max(1) as f64
     }
-}
-
-/// A record is the key, the number of its peer and when it was signed.
-#[derive(Debug)]
-struct Readable(u64);
-
-impl Proofs for Readable {
-    fn peer(&self, certificate: &[u8], _: Timestamp) -> Option<Card> {
-        Some(card(self.0, u32::from_le_bytes(*certificate.first_chunk()?)))
-    }
-
-    fn provider(&self, key: Key, record: &[u8], now: Timestamp) -> Option<(Card, Duration)> {
-        let (of, rest) = record.split_first_chunk::<32>()?;
-        let (number, rest) = rest.split_first_chunk::<4>()?;
-        let at = Timestamp::from_micros(u64::from_le_bytes(*rest.first_chunk()?));
-        let holds = (at + EXPIRY).saturating_since(now);
-        let is_true = of == key.as_bytes() && !holds.is_zero();
-        is_true.then(|| (card(self.0, u32::from_le_bytes(*number)), holds))
-    }
-}
-
-fn hash(seed: u64, what: &str, number: u32) -> [u8; 32] {
-    *blake3::hash(format!("{seed} {what} {number}").as_bytes()).as_bytes()
-}
-
-fn card(seed: u64, number: u32) -> Card {
-    let group = *hash(seed, "group", number).first_chunk().expect("there are 32 bytes");
-    Card { peer: PeerId::from_bytes(hash(seed, "peer", number)), group: NetworkGroup::from_bytes(group) }
-}
-
-fn certificate(number: u32) -> BoundedBytes<MAX_CERTIFICATE> {
-    padded(&number.to_le_bytes(), CERTIFICATE).try_into().expect("it is short")
-}
-
-/// These bytes, and as many behind them that say nothing.
-fn padded(bytes: &[u8], len: usize) -> Vec<u8> {
-    let mut padded = bytes.to_vec();
-    padded.resize(len, 0);
-    padded
-}
-
-/// Bytes of a message as a frame.
-fn frame_len(message: &OverlayMessage) -> usize {
-    // A route's number, a length or a patience takes as many bytes as it needs.
-    const ROUTE: usize = 10;
-    let of_it = match message {
-        OverlayMessage::Route(RouteMessage::Forward { body, .. }) => ROUTE + 32 + 1 + 2 + 2 + body.len(),
-        OverlayMessage::Route(RouteMessage::Ack(_)) => ROUTE,
-        OverlayMessage::Route(RouteMessage::Reply(_, body)) => ROUTE + 2 + body.len(),
-        OverlayMessage::Route(RouteMessage::NoWay(..)) => ROUTE + 1,
-        OverlayMessage::Keep(_, record) => 32 + 2 + record.len(),
-        OverlayMessage::Client(_) => 1,
-    };
-    FRAME_HEADER_LEN + of_it
 }
 
 struct Peer {
@@ -649,7 +588,7 @@ fn link(to: u32) -> LinkId {
 mod tests {
     use tabswarm_core::kad::RouteId;
 
-    use super::*;
+    use super::{records::CERTIFICATE, *};
 
     #[test]
     fn peers_that_stay_find_each_other_and_what_they_provide() {

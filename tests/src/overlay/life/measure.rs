@@ -7,7 +7,10 @@ use tabswarm_core::{
     time::Timestamp,
 };
 
-use super::{Lived, SETTLED, World, card, hash, link};
+use super::{
+    Lived, SETTLED, World, link,
+    records::{card, hash},
+};
 use crate::overlay::mesh::nearest;
 
 impl World {
