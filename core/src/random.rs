@@ -1,5 +1,9 @@
 //! Randomness out of the seed: BLAKE3 keyed with it, over a counter. The hash is in the tab's module anyway.
 
+use std::convert::Infallible;
+
+use hpke::rand_core::{TryCryptoRng, TryRng};
+
 /// Random bytes, the same for the same seed.
 #[derive(Debug)]
 pub(crate) struct Random {
@@ -37,3 +41,26 @@ impl Random {
         f64::from(u32::from_le_bytes([a, b, c, d])) / f64::from(u32::MAX)
     }
 }
+
+/// For what is sealed. None of it can fail.
+impl TryRng for Random {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.number() as u32)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.number())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        for chunk in bytes.chunks_mut(32) {
+            chunk.copy_from_slice(&self.bytes()[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
+/// BLAKE3 keyed with a secret seed cannot be told from randomness.
+impl TryCryptoRng for Random {}

@@ -24,6 +24,8 @@ pub mod domain {
     pub const NETWORK_ID: &[u8] = b"tabswarm network id v1";
     /// Hash: a segment's id.
     pub const SEGMENT_ID: &[u8] = b"tabswarm segment id v1";
+    /// What is sealed for one peer (HPKE `info`).
+    pub const SEAL: &[u8] = b"tabswarm seal v1";
     /// A provider record.
     pub const PROVIDER: &[u8] = b"tabswarm provider v1";
     /// A peer's proof to the service that it holds its key, over the service's challenge.
@@ -53,6 +55,11 @@ impl Identity {
     /// The key others verify with.
     pub fn public_key(&self) -> PublicKey {
         PublicKey(self.0.verifying_key().to_bytes())
+    }
+
+    /// The secret of the same key pair in X25519's form (RFC 8032 §5.1.5, not clamped).
+    pub(super) fn scalar_bytes(&self) -> [u8; 32] {
+        self.0.to_scalar_bytes()
     }
 
     /// Signs a body within a domain.

@@ -11,6 +11,7 @@ mod introduction;
 mod keys;
 mod provider;
 mod sdp;
+mod seal;
 
 pub use certificate::{
     CERTIFICATE_LIFETIME, Certificate, MAX_CERTIFICATE_LEN, Rights, Role, SignedCertificate,
@@ -24,6 +25,8 @@ pub use introduction::{
 pub use keys::{Identity, PublicKey, Signature, domain};
 pub use provider::{PROVIDER_LIFETIME, SignedProvider};
 pub use sdp::{answer_sdp, offer_sdp};
+pub use seal::SEAL_OVERHEAD;
+pub(crate) use seal::seal;
 
 use std::time::Duration;
 
@@ -63,6 +66,9 @@ pub enum IdentityError {
         /// Which record.
         record: &'static str,
     },
+    /// Sealed for somebody else, or changed on the way.
+    #[error("not sealed for this peer")]
+    NotSealedForUs,
     /// Issued, or said to last, too far in the future.
     #[error("not valid before {}", from.as_secs())]
     NotYetValid {
