@@ -128,6 +128,11 @@ fixed_bytes! {
     StreamId[32];
 }
 
+impl NetworkGroup {
+    /// Everybody whose address is loopback or private: one group, which has no limits.
+    pub const LOCAL: Self = Self([0; 16]);
+}
+
 macro_rules! local_handles {
     ($($(#[$meta:meta])* $name:ident;)*) => {$(
         $(#[$meta])*

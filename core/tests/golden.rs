@@ -14,8 +14,8 @@ use tabswarm_core::{
     id::{ContentId, NetworkGroup, NetworkId, Nonce, PeerId, SessionId, StreamId},
     identity::{
         Candidate, Certificate, Description, Fingerprint, Identity, Introduction, IntroductionBody,
-        LinkHello, Rights, Role, SignedCertificate, SignedIntroduction, SignedProvider, Trusted,
-        VersionRange,
+        LinkHello, PROVIDER_LIFETIME, Rights, Role, SignedCertificate, SignedIntroduction, SignedProvider,
+        Trusted, VersionRange,
     },
     time::WallTime,
     units::ByteRange,
@@ -186,7 +186,10 @@ fn provider_records_keep_their_encoding() {
     let signed = SignedProvider::sign(key, peer_id, &certificate().sign(&issuer()), &peer(), NOW);
     assert_golden("provider", &signed.encode());
     let decoded = SignedProvider::decode(&vectors()["provider"]).unwrap();
-    assert_eq!(decoded.verify(&key, &[issuer().public_key()], NOW), Ok(certificate()));
+    assert_eq!(
+        decoded.verify(&key, &[issuer().public_key()], NOW),
+        Ok((certificate(), NOW + PROVIDER_LIFETIME))
+    );
 }
 
 #[test]

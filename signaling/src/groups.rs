@@ -38,30 +38,30 @@ impl GroupKey {
     }
 
     pub(crate) fn locality(&self, address: IpAddr) -> Locality {
-        let (exempt, prefix) = match address.to_canonical() {
-            local if is_local(local) => (true, [0; 7]),
+        let prefix = match address.to_canonical() {
+            local if is_local(local) => return Locality { group: NetworkGroup::LOCAL, exempt: true },
             IpAddr::V4(v4) => {
                 let [a, b, c, _] = v4.octets();
-                (false, [4, a, b, c, 0, 0, 0])
+                [4, a, b, c, 0, 0, 0]
             }
             IpAddr::V6(v6) => {
                 let [a, b, c, d, e, f, ..] = v6.octets();
-                (false, [6, a, b, c, d, e, f])
+                [6, a, b, c, d, e, f]
             }
         };
-        self.hashed(&prefix, exempt)
+        self.hashed(&prefix)
     }
 
     /// One group with limits, of all whose address a proxy should have named and did not.
     pub(crate) fn unknown(&self) -> Locality {
-        self.hashed(b"unknown", false)
+        self.hashed(b"unknown")
     }
 
-    fn hashed(&self, prefix: &[u8; 7], exempt: bool) -> Locality {
+    fn hashed(&self, prefix: &[u8; 7]) -> Locality {
         let hash = blake3::keyed_hash(&self.0, prefix);
         let mut group = [0; 16];
         group.copy_from_slice(&hash.as_bytes()[..16]);
-        Locality { group: NetworkGroup::from_bytes(group), exempt }
+        Locality { group: NetworkGroup::from_bytes(group), exempt: false }
     }
 }
 

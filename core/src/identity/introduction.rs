@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CLOCK_SKEW, Candidate, Description, Identity, IdentityError, PublicKey, Rights, Signature,
+    CLOCK_SKEW, Candidate, Certificate, Description, Identity, IdentityError, PublicKey, Rights, Signature,
     SignedCertificate, check_time, domain,
 };
 use crate::{
@@ -37,6 +37,8 @@ pub enum IntroductionBody {
     Restart(Description),
     /// One more candidate of a session.
     Candidate(Candidate),
+    /// Asks for a connection that segments are not traded over: a contact of the overlay.
+    Contact(Description),
 }
 
 /// What one peer tells another to set up or mend a connection.
@@ -96,8 +98,8 @@ pub struct Trusted<'a> {
 pub struct VerifiedIntroduction {
     /// The sender.
     pub from: PeerId,
-    /// The sender's certificate, which verified.
-    pub certificate: SignedCertificate,
+    /// What its certificate says, which verified.
+    pub certificate: Certificate,
     /// What it says.
     pub introduction: Introduction,
 }
@@ -152,8 +154,7 @@ impl SignedIntroduction {
             return Err(IdentityError::NotPermitted);
         }
         certificate.public_key.verify(domain::INTRODUCTION, &self.body, &self.signature)?;
-        let (from, certificate) = (certificate.peer_id(), self.certificate.clone());
-        Ok(VerifiedIntroduction { from, certificate, introduction })
+        Ok(VerifiedIntroduction { from: certificate.peer_id(), certificate, introduction })
     }
 }
 

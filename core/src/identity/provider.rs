@@ -73,13 +73,13 @@ impl SignedProvider {
         &self.certificate
     }
 
-    /// Who provides what this key names, if a certified peer with the right to upload says so and it still holds.
+    /// Who provides what this key names, and until when that holds, if a certified peer with the right to upload says so and it still does.
     pub fn verify(
         &self,
         key: &[u8; 32],
         issuers: &[PublicKey],
         now: WallTime,
-    ) -> Result<Certificate, IdentityError> {
+    ) -> Result<(Certificate, WallTime), IdentityError> {
         let malformed = |_| IdentityError::Malformed { record: RECORD };
         let (version, rest) = postcard::take_from_bytes::<u16>(&self.body).map_err(malformed)?;
         if version != VERSION {
@@ -102,7 +102,7 @@ impl SignedProvider {
             return Err(IdentityError::NotPermitted);
         }
         certificate.public_key.verify(domain::PROVIDER, &self.body, &self.signature)?;
-        Ok(certificate)
+        Ok((certificate, body.expires))
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn verify(signed: &SignedProvider, now: WallTime) -> Result<Certificate, IdentityError> {
-        signed.verify(&KEY, &[issuer().public_key()], now)
+        signed.verify(&KEY, &[issuer().public_key()], now).map(|(certificate, _)| certificate)
     }
 
     #[test]
