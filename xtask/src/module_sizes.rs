@@ -38,7 +38,7 @@ pub(crate) fn check(layout: &Layout) -> Result<()> {
         }
         println!("{}", figure(&name, bytes, budget.gzip_bytes));
         if let Some(alarm) = budget.alarm_bytes.filter(|alarm| bytes > *alarm) {
-            println!("{name}: past its alarm of {alarm} bytes (docs/decisions/0016)");
+            println!("{name}: past its alarm of {alarm} bytes (docs/decisions/0035)");
         }
         if bytes > budget.gzip_bytes {
             over.push(format!("{name}, by {} bytes", bytes - budget.gzip_bytes));

@@ -53,6 +53,16 @@ impl OverlayMessage {
         }
     }
 
+    /// What it costs of a neighbour's allowance: about the work it makes. A record has two signatures to be checked.
+    pub fn cost(&self) -> u32 {
+        match self {
+            Self::Keep(..) => 16,
+            Self::Route(RouteMessage::Forward { .. }) | Self::Client(_) => 8,
+            Self::Route(RouteMessage::Reply(..)) => 2,
+            Self::Route(RouteMessage::Ack(_) | RouteMessage::NoWay(..)) => 1,
+        }
+    }
+
     /// Reads one frame.
     ///
     /// # Errors

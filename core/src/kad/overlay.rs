@@ -130,6 +130,8 @@ pub struct Overlay<P> {
     introductions: LiteMap<u64, Introduction>,
     /// From when on requests of others are answered; none are if the page is hidden or pays for what it sends.
     serves: Option<Timestamp>,
+    /// When a tab that has just come is one that stays.
+    ripe: Timestamp,
     is_client: bool,
     /// Since when it has not been one.
     since: Timestamp,
@@ -158,6 +160,7 @@ impl<P: Proofs> Overlay<P> {
             missed: VecDeque::new(),
             introductions: LiteMap::new(),
             serves: Some(now + CLIENT),
+            ripe: now + CLIENT,
             is_client: true,
             since: now,
             has_service: false,
@@ -193,6 +196,11 @@ impl<P: Proofs> Overlay<P> {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         self.settle(now);
+    }
+
+    /// This peer's id.
+    pub fn me(&self) -> PeerId {
+        self.me.peer
     }
 
     /// What is said to others, and what they say, is checked by.
@@ -239,7 +247,7 @@ impl<P: Proofs> Overlay<P> {
     /// Has it answer what others ask from now on, or not any more: a page that is hidden, or pays for what it sends. A tab that has just come
     /// answers after a minute by itself.
     pub fn serve(&mut self, serves: bool, now: Timestamp) {
-        self.serves = serves.then_some(now);
+        self.serves = serves.then_some(now.max(self.ripe));
         self.settle(now);
     }
 
@@ -342,7 +350,7 @@ impl<P: Proofs> Overlay<P> {
     }
 
     /// Whether there is anybody who answers.
-    fn knows_somebody(&self) -> bool {
+    pub fn knows_somebody(&self) -> bool {
         self.table.contacts().iter().any(|contact| !contact.client)
     }
 

@@ -118,7 +118,7 @@ impl Node {
 
     /// Tells every neighbour everything that is held.
     pub(super) fn announce_to_all(&mut self) {
-        let links: Vec<LinkId> = self.ready_links().collect();
+        let links: Vec<LinkId> = self.partner_links().collect();
         for link in links {
             self.announce_all(link);
         }
@@ -148,14 +148,14 @@ impl Node {
 
     /// Tells neighbours, but for those who hold that or have it coming themselves.
     pub(super) fn announce(&mut self, stream: StreamId, entries: &[HaveEntry]) {
-        let links: Vec<LinkId> = self.ready_links().collect();
+        let links: Vec<LinkId> = self.partner_links().collect();
         for link in links {
             self.announce_to(link, stream, entries);
         }
     }
 
     pub(super) fn announce_to(&mut self, link: LinkId, stream: StreamId, entries: &[HaveEntry]) {
-        let Some(state) = self.links.get(&link) else { return };
+        let Some(state) = self.links.get(&link).filter(|state| state.is_partner()) else { return };
         let news = entries.iter().filter(|entry| state.claims.lack(entry)).cloned().collect();
         self.tell_held(link, stream, news);
     }
@@ -213,7 +213,7 @@ impl Node {
 
     fn broadcast(&mut self, message: &LinkMessage) {
         let payload = message.to_bytes();
-        let ready: Vec<LinkId> = self.ready_links().collect();
+        let ready: Vec<LinkId> = self.partner_links().collect();
         for link in ready {
             self.output(Output::SendControl { link, payload: payload.clone() });
         }

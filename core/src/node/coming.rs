@@ -66,7 +66,7 @@ impl Node {
             } else if heard {
                 let entry = HaveEntry { content, held: Held::OnDuty(BoundedVec::first_of([part])) };
                 // Half of the neighbours, others for each part: those hear it from theirs as well.
-                let links: Vec<LinkId> = self.ready_links().collect();
+                let links: Vec<LinkId> = self.partner_links().collect();
                 for link in links.into_iter().skip(place % 2).step_by(2) {
                     self.announce_to(link, fetch.stream, std::slice::from_ref(&entry));
                 }

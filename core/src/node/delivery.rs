@@ -143,7 +143,7 @@ impl Node {
     }
 
     fn cancel_requests(&mut self, content: &ContentId) {
-        let links: Vec<LinkId> = self.ready_links().collect();
+        let links: Vec<LinkId> = self.partner_links().collect();
         for link in links {
             let Some(state) = self.links.get_mut(&link) else { continue };
             for request in state.asking.cancel(content) {

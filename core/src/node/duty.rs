@@ -203,7 +203,7 @@ impl Node {
     /// Whether there is anybody to share the origin with, and it serves ranges.
     fn can_share(&self, fetch: &Fetch) -> bool {
         let parts =
-            duty::part_count(self.swarm_size(&fetch.stream)) > 1 && self.ready_links().next().is_some();
+            duty::part_count(self.swarm_size(&fetch.stream)) > 1 && self.partner_links().next().is_some();
         parts && !fetch.no_range && !self.pace.refuses_ranges
     }
 
@@ -253,7 +253,7 @@ impl Node {
         fetch.on_duty = 0;
         let Some(content) = fetch.content() else { return };
         self.announce_lost(content);
-        let links: Vec<_> = self.ready_links().collect();
+        let links: Vec<_> = self.partner_links().collect();
         for link in links {
             self.announce_again(link, &[content]);
         }
@@ -273,7 +273,7 @@ impl Node {
         if fetch.phase == Phase::Resolving && !self.root_is_coming(fetch) {
             return None;
         }
-        if self.ready_links().next().is_some() {
+        if self.partner_links().next().is_some() {
             return Some(self.patience_with_others(fetch, now));
         }
         if !self.is_connecting(fetch) {
@@ -366,12 +366,12 @@ impl Node {
         }
         let unanswered = self.streams.get(&fetch.stream).is_some_and(|state| !state.answered);
         let joining = unanswered && (self.service.is_ready() || self.service.is_promising());
-        joining || self.links.values().any(|link| !link.is_ready())
+        joining || self.links.values().any(|link| link.trades() && !link.is_ready())
     }
 
     /// Whether most neighbours are still to come.
     fn is_forming(&self) -> bool {
-        2 * self.ready_links().count() < self.links.len()
+        2 * self.partner_links().count() < self.partner_count()
     }
 
     pub(super) fn all_groups(&self, fetch: &Fetch) -> Option<GroupRange> {

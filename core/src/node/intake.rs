@@ -19,7 +19,7 @@ impl Node {
     /// Groups that may be asked for besides those that are on their way. None until half of them have come, so that each request is
     /// for several.
     pub(super) fn intake_room(&self, now: Timestamp) -> usize {
-        let links = || self.links.values().filter(|link| link.is_ready());
+        let links = || self.links.values().filter(|link| link.is_partner());
         let in_flight = |link: &Link| {
             let rate = link.asking.rate(now).value() as f64;
             rate * (link.rtt.unwrap_or(USUAL_RTT) * ROUND_TRIPS).as_secs_f64()

@@ -5,14 +5,17 @@ use std::time::Duration;
 use super::{
     Node,
     io::{Output, SdpKind},
-    links::{Link, MAX_CANDIDATES, MAX_EARLY_CANDIDATES, SETUP_TIMEOUT, Side},
+    links::{Call, Link, MAX_CANDIDATES, MAX_EARLY_CANDIDATES, SETUP_TIMEOUT, Side},
+    mesh::Way,
+    trade::Trade,
 };
 use crate::{
     id::{LinkId, PeerId, SessionId},
     identity::{
-        Candidate, Description, INTRODUCTION_LIFETIME, Introduction, IntroductionBody, SignedIntroduction,
-        Trusted,
+        Candidate, Description, INTRODUCTION_LIFETIME, Introduction, IntroductionBody, SignedCertificate,
+        SignedIntroduction, Trusted, VerifiedIntroduction,
     },
+    kad::Card,
     time::Timestamp,
     wire::ClientMessage,
 };
@@ -25,8 +28,18 @@ const DIALS: (usize, Duration) = (3, Duration::from_millis(250));
 const DIALS_AMONG_MANY: (usize, Duration) = (8, Duration::from_millis(70));
 /// How long candidates are waited for before the description is sent. A server-reflexive one takes a round trip to its server.
 const GATHER: Duration = Duration::from_millis(50);
+/// The same where the mesh carries it: it carries nothing after it.
+const GATHER_FOR_MESH: Duration = Duration::from_millis(250);
 /// Most peers that wait to be dialled; the oldest makes room.
 const MAX_NAMED: usize = 16;
+
+/// A peer that was named as a partner.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) peer: PeerId,
+    /// By the mesh, with this certificate; otherwise by the service.
+    pub(super) certificate: Option<SignedCertificate>,
+}
 
 impl Node {
     /// The driver made its side of a link's description, with the candidates found so far. It is sent with those, too, that are found
@@ -42,9 +55,11 @@ impl Node {
             state.own = Some(description.fingerprint());
             let body = match kind {
                 SdpKind::Answer => IntroductionBody::Answer(description),
-                SdpKind::Offer => IntroductionBody::Offer(description),
+                SdpKind::Offer if state.trades() => IntroductionBody::Offer(description),
+                SdpKind::Offer => IntroductionBody::Contact(description),
             };
-            state.unsent = Some((body, now + GATHER));
+            let gather = if matches!(state.way, Way::Service) { GATHER } else { GATHER_FOR_MESH };
+            state.unsent = Some((body, now + gather));
         }
         self.settle_calmly(now);
     }
@@ -55,10 +70,13 @@ impl Node {
             match &mut state.unsent {
                 Some((_, due)) if candidate.is_end() => *due = now,
                 _ if !candidate.is_of_use() => {}
-                Some((IntroductionBody::Answer(description) | IntroductionBody::Offer(description), _)) => {
-                    description.add(candidate);
-                }
-                _ if state.own.is_some() => {
+                Some((
+                    IntroductionBody::Answer(description)
+                    | IntroductionBody::Offer(description)
+                    | IntroductionBody::Contact(description),
+                    _,
+                )) => description.add(candidate),
+                _ if state.own.is_some() && matches!(state.way, Way::Service) => {
                     self.introduce(link, IntroductionBody::Candidate(candidate), now);
                 }
                 _ => {}
@@ -75,39 +93,55 @@ impl Node {
         }
     }
 
-    /// The service named peers: they are dialled, a few at a time.
-    pub(super) fn dial_peers(&mut self, peers: &[PeerId]) {
+    /// Partners were named: they are dialled, a few at a time.
+    pub(super) fn dial_peers(&mut self, peers: impl IntoIterator<Item = Named>) {
         self.named.extend(peers);
         while self.named.len() > MAX_NAMED {
             self.named.pop_front();
         }
     }
 
-    /// Dials peers that the service named, as far as links and budget allow.
+    /// Dials partners that were named, as far as links and budget allow.
     #[inline(never)]
     pub(super) fn drive_dials(&mut self, now: Timestamp) {
         while self.next_dial().is_none_or(|at| at <= now) {
-            let Some(peer) = self.named.pop_front() else { return };
-            let known = self.links.values().any(|state| state.peer == peer);
+            let Some(Named { peer, certificate }) = self.named.pop_front() else { return };
+            let known = self.links.iter().find(|(_, state)| state.peer == peer).map(|(link, _)| *link);
             let me = self.service.peer() == Some(peer);
-            if known || me || self.bans.contains(&peer) || self.links_wanted() == 0 || !self.may_connect() {
+            if me || self.bans.contains(&peer) || self.partners_wanted() == 0 || !self.may_connect() {
                 continue;
             }
+            if let Some(link) = known {
+                self.propose_trade(link);
+                continue;
+            }
+            let way = match certificate {
+                None => Way::Service,
+                Some(certificate) => match self.key_of(&certificate, now).filter(|_| self.mesh.is_there()) {
+                    Some(key) => Way::Mesh(key, None),
+                    None => continue,
+                },
+            };
             if !self.budget.take_dial(self.links.len(), self.pending_links(), now) {
                 return;
             }
-            let session = self.new_session();
-            let link = LinkId::new(self.next_handle());
-            let mut state = Link::new(peer, Side::Dialer, session, now);
-            state.kept = self.keeps_another();
-            self.links.insert(link, state);
-            self.output(Output::Dial { link });
+            self.dial(Call { peer, trade: Trade::Agreed, way }, now);
         }
+    }
+
+    pub(super) fn dial(&mut self, call: Call, now: Timestamp) {
+        let session = self.new_session();
+        let link = LinkId::new(self.next_handle());
+        let mut state = Link::new(call, Side::Dialer, session, now);
+        state.kept = state.trades() && self.keeps_another();
+        self.links.insert(link, state);
+        self.output(Output::Dial { link });
     }
 
     /// When the next peer that was named may be dialled, as far as dials under way matter.
     fn next_dial(&self) -> Option<Timestamp> {
-        let dials = self.links.values().filter(|state| state.side == Side::Dialer && !state.is_ready());
+        let is_dial = |state: &&Link| state.side == Side::Dialer && state.trades() && !state.is_ready();
+        let dials = self.links.values().filter(is_dial);
         let (count, last) =
             dials.fold((0, None), |(count, last), state| (count + 1, last.max(Some(state.since))));
         let last: Timestamp = last?;
@@ -121,29 +155,43 @@ impl Node {
         self.named.front().and_then(|_| self.next_dial()).filter(|at| now < *at)
     }
 
-    /// An introduction came. It is verified before anything is made of it.
+    /// An introduction came from the service. It is verified before anything is made of it.
     pub(super) fn handle_introduction(&mut self, introduction: &SignedIntroduction, now: Timestamp) {
-        let (Some(me), Some(network), Some(wall)) =
-            (self.service.peer(), self.service.network(), self.wall(now))
-        else {
-            return;
-        };
-        let trusted = Trusted { issuers: self.service.issuers(), me, network, now: wall };
-        let Ok(verified) = introduction.verify(&trusted) else { return };
-        if self.bans.contains(&verified.from) || !self.may_connect() {
-            return;
-        }
-        let session = verified.introduction.session;
+        let Some(verified) = self.verified(introduction, now) else { return };
+        let (from, session) = (verified.from, verified.introduction.session);
         match verified.introduction.body {
-            IntroductionBody::Answer(description) => self.answered(verified.from, session, description),
-            IntroductionBody::Candidate(candidate) => self.add_candidate(verified.from, session, candidate),
-            IntroductionBody::Offer(description) => self.offered(verified.from, session, description, now),
+            IntroductionBody::Answer(description) => {
+                self.answered(from, session, description);
+            }
+            IntroductionBody::Candidate(candidate) => self.add_candidate(from, session, candidate),
+            IntroductionBody::Offer(_) | IntroductionBody::Contact(_) => {
+                self.called(verified, Way::Service, now);
+            }
             // A restart needs a link that lost its path; paths are the driver's matter until the NAT policy exists.
             IntroductionBody::Restart(_) => {}
         }
     }
 
-    fn offered(&mut self, from: PeerId, session: SessionId, remote: Description, now: Timestamp) {
+    /// What an introduction says, if it is for this peer, holds, and its sender is one that may be connected to.
+    pub(super) fn verified(
+        &self,
+        introduction: &SignedIntroduction,
+        now: Timestamp,
+    ) -> Option<VerifiedIntroduction> {
+        let (me, network, wall) = (self.service.peer()?, self.service.network()?, self.wall(now)?);
+        let trusted = Trusted { issuers: self.service.issuers(), me, network, now: wall };
+        let verified = introduction.verify(&trusted).ok()?;
+        (!self.bans.contains(&verified.from) && self.may_connect()).then_some(verified)
+    }
+
+    /// Somebody calls; whether that is answered. Who calls for trade for which there is no room is let in if the overlay has a use for it.
+    pub(super) fn called(&mut self, verified: VerifiedIntroduction, way: Way, now: Timestamp) -> bool {
+        let (from, session) = (verified.from, verified.introduction.session);
+        let (remote, trades) = match verified.introduction.body {
+            IntroductionBody::Offer(remote) => (remote, true),
+            IntroductionBody::Contact(remote) => (remote, false),
+            _ => return false,
+        };
         let known = self.links.iter().find(|(_, state)| state.peer == from);
         if let Some((link, state)) = known.map(|(link, state)| (*link, (state.side, state.session))) {
             let (side, known_session) = state;
@@ -152,32 +200,42 @@ impl Node {
                 && !self.links[&link].is_ready()
                 && self.service.peer().is_some_and(|me| me < from);
             if known_session == session || mine_stands {
-                return;
+                return false;
             }
-            self.close_link(link, None);
+            self.close_link(link, None, now);
         }
         if !self.budget.take_accept(from, self.links.len(), self.pending_links(), now) {
-            return;
+            return false;
         }
-        if !self.has_room(now) {
-            self.refuse(from);
-            return;
-        }
+        let card = Card { peer: from, group: verified.certificate.group };
+        let trade = match trades {
+            true if self.has_room(now) => Trade::Agreed,
+            true if self.mesh.wants(card, now) => Trade::Declined,
+            false if self.links.len() < self.config.most_links || self.mesh.wants(card, now) => Trade::None,
+            _ => {
+                if matches!(way, Way::Service) {
+                    self.refuse(from);
+                }
+                return false;
+            }
+        };
         let link = LinkId::new(self.next_handle());
-        let mut state = Link::new(from, Side::Accepter, session, now);
+        let mut state = Link::new(Call { peer: from, trade, way }, Side::Accepter, session, now);
         state.remote = Some(remote.fingerprint());
         self.links.insert(link, state);
         self.output(Output::Accept { link, remote });
+        true
     }
 
-    fn answered(&mut self, from: PeerId, session: SessionId, remote: Description) {
+    /// Takes an answer to an own call; whether there was such a call.
+    pub(super) fn answered(&mut self, from: PeerId, session: SessionId, remote: Description) -> bool {
         let Some((link, state)) = self.links.iter_mut().find(|(_, state)| {
             state.peer == from
                 && state.session == session
                 && state.side == Side::Dialer
                 && state.remote.is_none()
         }) else {
-            return;
+            return false;
         };
         let link = *link;
         state.remote = Some(remote.fingerprint());
@@ -186,6 +244,7 @@ impl Node {
         for candidate in early {
             self.output(Output::AddCandidate { link, candidate });
         }
+        true
     }
 
     fn add_candidate(&mut self, from: PeerId, session: SessionId, candidate: Candidate) {
@@ -206,24 +265,30 @@ impl Node {
         }
     }
 
-    /// The service says that an introduction did not reach its target.
+    /// An introduction did not reach its target, as far as the service or the mesh knows.
     pub(super) fn peer_unreachable(&mut self, peer: PeerId, now: Timestamp) {
         let pending = self.links.iter().find(|(_, state)| state.peer == peer && !state.is_ready());
         if let Some(link) = pending.map(|(link, _)| *link) {
-            self.close_link(link, None);
+            self.close_link(link, None, now);
             self.look_further(now);
         }
     }
 
     fn introduce(&mut self, link: LinkId, body: IntroductionBody, now: Timestamp) {
         let (Some(network), Some(wall)) = (self.service.network(), self.wall(now)) else { return };
-        let Some((certificate, session, to)) = self.certificate_and_session(link) else { return };
-        if !self.service.is_ready() {
+        let (Some(certificate), Some(state)) = (self.service.certificate(), self.links.get(&link)) else {
             return;
-        }
+        };
+        let (to, session, way) = (state.peer, state.session, state.way);
         let introduction = Introduction { to, network, session, expires: wall + INTRODUCTION_LIFETIME, body };
-        let introduction = Box::new(introduction.sign(&certificate, &self.identity));
-        self.tell_service(&ClientMessage::Introduce { to, introduction });
+        let introduction = introduction.sign(certificate, &self.identity);
+        match way {
+            Way::Mesh(key, asked) => self.introduce_by_mesh(to, (key, asked), &introduction, now),
+            Way::Service if self.service.is_ready() => {
+                self.tell_service(&ClientMessage::Introduce { to, introduction: Box::new(introduction) });
+            }
+            Way::Service => {}
+        }
     }
 
     fn new_session(&mut self) -> SessionId {

@@ -30,10 +30,14 @@ pub struct Config {
     pub upload_limit: Option<BytesPerSec>,
     /// Whom the uplink serves while more is asked of it than it carries. Default [`Choking::Calls`].
     pub choking: Choking,
-    /// Links that a peer looks for. Default 10.
+    /// Partners that a peer looks for: links that segments are traded over. Default 10.
     pub links: usize,
-    /// Most links, but for up to two more while one takes another's place. Default 12.
+    /// Most partners, but for up to two more while one takes another's place. Default 12.
     pub max_links: usize,
+    /// Most links, contacts of the mesh among them, as soon as one that is of no use can be given up. Default 60.
+    pub most_links: usize,
+    /// Whether links make up a mesh that finds and introduces peers without the service. Default `true`.
+    pub mesh: bool,
     /// Whether the service may introduce peers of the same network group first. Default `true`.
     pub near: bool,
     /// When the first connection to a peer may be made.
@@ -59,6 +63,8 @@ impl Config {
             choking: Choking::Calls,
             links: 10,
             max_links: 12,
+            most_links: 60,
+            mesh: true,
             near: true,
             start: Start::Playback,
             service: true,
@@ -397,14 +403,14 @@ pub enum Event {
         /// What it did.
         violation: crate::guard::Violation,
     },
-    /// A link is ready for use.
+    /// Segments are traded over a link from now on.
     PeerConnected {
         /// The connection.
         link: LinkId,
         /// Who is at the other end.
         peer: PeerId,
     },
-    /// A ready link is gone.
+    /// They are not any more: the link is gone, or one end had a better one.
     PeerClosed {
         /// The connection.
         link: LinkId,
@@ -485,6 +491,10 @@ pub struct LinkInfo {
     pub peer: PeerId,
     /// Whether both hellos were read.
     pub ready: bool,
+    /// Whether segments are traded over it; otherwise it is a contact of the mesh only.
+    pub partner: bool,
+    /// Whether the mesh introduced the peers, not the service.
+    pub by_mesh: bool,
     /// Smoothed round-trip time, once it was measured.
     pub rtt: Option<Duration>,
     /// Segment bytes received.

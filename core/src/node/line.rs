@@ -57,13 +57,13 @@ impl Node {
         let told = self.streams.get(stream).and_then(|state| state.population).unwrap_or(1);
         // Nobody waits for those. Some of them may be gone, and who is banned must not make a swarm look small.
         let told = told - (self.bans.count() as u32).min(told / 2);
-        let known = self.ready_links().count().max(self.newcomers(stream).len());
+        let known = self.partner_links().count().max(self.newcomers(stream).len());
         told.max(known as u32 + 1)
     }
 
     /// Viewers of the fetch's stream that are no neighbours, as far as is known.
     pub(super) fn strangers(&self, fetch: &Fetch) -> u32 {
-        self.swarm_size(&fetch.stream) - 1 - self.ready_links().count() as u32
+        self.swarm_size(&fetch.stream) - 1 - self.partner_links().count() as u32
     }
 
     /// Whether the swarm is too large for all to be neighbours, so that things have to be passed on.
@@ -93,7 +93,7 @@ impl Node {
 
     /// Whether this peer has just come to others who have been there for longer: it hears of little yet, and has enough to catch up.
     fn is_newcomer(&self, now: Timestamp) -> bool {
-        let ready = self.links.values().filter(|state| state.is_ready());
+        let ready = self.links.values().filter(|state| state.is_partner());
         let (new, all) =
             ready.fold((0, 0), |(new, all), state| (new + usize::from(state.merit.is_new(now)), all + 1));
         2 * new < all && self.first_fetch.is_none_or(|at| now < at + swarm::NEW)
@@ -105,14 +105,14 @@ impl Node {
 
     pub(super) fn line(&self, fetch: &Fetch, now: Timestamp) -> Line {
         let wide = self.is_wide(&fetch.stream);
-        let ready: Vec<_> = self.links.values().filter(|state| state.is_ready()).collect();
+        let ready: Vec<_> = self.links.values().filter(|state| state.is_partner()).collect();
         // Among many it is of no use to others that somebody is first who passes nothing on.
         let counts = |state: &&&Link| !wide || state.merit.is_giver(now);
         let neighbours: Vec<_> =
             ready.iter().filter(counts).map(|state| Self::lots_of(state.peer, fetch)).collect();
         let mut newcomers = Vec::new();
         if self.sharing_start(fetch, now).is_some() {
-            let is_ready = |peer| self.links.values().any(|state| state.peer == peer && state.is_ready());
+            let is_ready = |peer| self.links.values().any(|state| state.peer == peer && state.is_partner());
             let others = self.newcomers(&fetch.stream).iter().filter(|peer| !is_ready(**peer));
             newcomers.extend(others.map(|peer| Self::lots_of(*peer, fetch)));
         }

@@ -5,10 +5,12 @@ use std::time::Duration;
 use super::{
     Node,
     io::{Channel, Event, LinkFailure, LinkInfo, Output},
+    mesh::Way,
+    trade::Trade,
 };
 use crate::{
     guard::{TokenBucket, Violation},
-    id::{ContentId, LinkId, PeerId, SessionId},
+    id::{ContentId, LinkId, NetworkGroup, PeerId, SessionId},
     identity::{
         Candidate, Fingerprint, HelloError, HelloExpectation, IntroductionBody, LinkHello, Rights,
         SignedCertificate,
@@ -44,6 +46,14 @@ pub(super) enum Side {
     Dialer,
 }
 
+/// What a link is made for, and how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call {
+    pub(super) peer: PeerId,
+    pub(super) trade: Trade,
+    pub(super) way: Way,
+}
+
 #[derive(Debug)]
 enum State {
     /// The channels are being opened; the peer's may have opened first and brought its hello.
@@ -72,6 +82,12 @@ pub(super) struct Link {
     pub(super) merit: Merit,
     pub(super) claims: Claims,
     pub(super) giving: Giving,
+    /// Whether segments are traded over it.
+    pub(super) trade: Trade,
+    /// Who carries what the two tell each other before it is ready.
+    pub(super) way: Way,
+    /// What the peer's hello said that it is.
+    pub(super) certificate: Option<(NetworkGroup, SignedCertificate)>,
     /// Whether its certificate lets it give segments to others.
     pub(super) may_upload: bool,
     pub(super) control: TokenBucket,
@@ -87,11 +103,15 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(peer: PeerId, side: Side, session: SessionId, now: Timestamp) -> Self {
+    pub(super) fn new(call: Call, side: Side, session: SessionId, now: Timestamp) -> Self {
+        let Call { peer, trade, way } = call;
         Self {
             peer,
             side,
             session,
+            trade,
+            way,
+            certificate: None,
             own: None,
             remote: None,
             early_remote: Vec::new(),
@@ -115,6 +135,16 @@ impl Link {
 
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.state, State::Ready { .. })
+    }
+
+    /// Whether segments are traded over it once it is ready.
+    pub(super) fn trades(&self) -> bool {
+        self.trade == Trade::Agreed
+    }
+
+    /// Whether segments are traded over it now.
+    pub(super) fn is_partner(&self) -> bool {
+        self.is_ready() && self.trades()
     }
 
     pub(super) fn moved(&self) -> Moved {
@@ -172,7 +202,7 @@ impl Node {
                 self.violation(link, Violation::Transport, now);
             }
         }
-        self.forget_link(link);
+        self.forget_link(link, now);
         self.settle(now);
     }
 
@@ -182,19 +212,12 @@ impl Node {
             link: *link,
             peer: state.peer,
             ready: state.is_ready(),
+            partner: state.is_partner(),
+            by_mesh: matches!(state.way, Way::Mesh(..)),
             rtt: state.rtt,
             bytes_in: state.asking.bytes_in,
             bytes_out: state.giving.bytes_out,
         })
-    }
-
-    pub(super) fn ready_links(&self) -> impl Iterator<Item = LinkId> {
-        self.links.iter().filter(|(_, state)| state.is_ready()).map(|(link, _)| *link)
-    }
-
-    pub(super) fn links_wanted(&self) -> u8 {
-        let missing = self.config.links.saturating_sub(self.links.len()) as u8;
-        missing.max(u8::from(self.partners.seeks && self.links.len() <= self.config.max_links))
     }
 
     pub(super) fn pending_links(&self) -> usize {
@@ -244,13 +267,14 @@ impl Node {
                 let Some(state) = self.links.get_mut(&link) else { return };
                 state.merit.note_age(wall.since(agreed.certificate.since), now);
                 state.may_upload = agreed.certificate.rights.contains(Rights::UPLOAD);
+                state.certificate = Some((agreed.certificate.group, hello.certificate.clone()));
                 match &mut state.state {
                     State::Connecting { greeted } => *greeted = true,
                     _ => self.link_ready(link, now),
                 }
             }
             Err(HelloError::NoCommonVersion { .. }) => {
-                self.close_link(link, Some(ByeReason::NoCommonVersion))
+                self.close_link(link, Some(ByeReason::NoCommonVersion), now)
             }
             Err(_) => self.violation(link, Violation::BadHello, now),
         }
@@ -262,13 +286,21 @@ impl Node {
             return;
         }
         state.state = State::Ready { heard: now, ping: None };
-        let peer = state.peer;
-        self.last_ready = Some(now);
-        self.partners.seeks = false;
-        self.stir();
-        self.event(Event::PeerConnected { link, peer });
-        self.announce_all(link);
+        match state.trade {
+            Trade::Agreed => self.begin_trade(link, now),
+            Trade::Declined => self.decline_trade(link),
+            Trade::Asked => self.say(link, &LinkMessage::Partner(true)),
+            Trade::None => {}
+        }
         self.ping(link, now);
+        self.mesh_link_ready(link, now);
+    }
+
+    /// Asks whether a peer is there that did not say something it should have.
+    pub(super) fn ping_silent(&mut self, link: LinkId, now: Timestamp) {
+        if let Some(State::Ready { ping: None, .. }) = self.links.get(&link).map(|state| &state.state) {
+            self.ping(link, now);
+        }
     }
 
     fn ping(&mut self, link: LinkId, now: Timestamp) {
@@ -285,7 +317,11 @@ impl Node {
         let Some((_, at)) = ping.take_if(|(asked, _)| *asked == number) else { return };
         let sample = now.saturating_since(at);
         // RFC 6298 §2: a quarter less weight than TCP gives, there are few samples.
-        state.rtt = Some(state.rtt.map_or(sample, |old| (old * 3 + sample) / 4));
+        let rtt = state.rtt.map_or(sample, |old| (old * 3 + sample) / 4);
+        state.rtt = Some(rtt);
+        if let Some(overlay) = self.mesh.overlay() {
+            overlay.handle_rtt(link, rtt);
+        }
     }
 
     pub(super) fn links_timeout(&self, now: Timestamp) -> Option<Timestamp> {
@@ -325,9 +361,9 @@ impl Node {
                 continue;
             }
             match &state.state {
-                State::Connecting { .. } | State::Greeting => self.close_link(link, None),
+                State::Connecting { .. } | State::Greeting => self.close_link(link, None, now),
                 State::Ready { ping: None, .. } => self.ping(link, now),
-                State::Ready { ping: Some(_), .. } => self.close_link(link, None),
+                State::Ready { ping: Some(_), .. } => self.close_link(link, None, now),
             }
         }
     }
@@ -354,45 +390,51 @@ impl Node {
     }
 
     /// A peer broke a rule: it is banned and its link closed.
-    pub(super) fn violation(&mut self, link: LinkId, violation: Violation, _now: Timestamp) {
+    pub(super) fn violation(&mut self, link: LinkId, violation: Violation, now: Timestamp) {
         let Some(state) = self.links.get(&link) else { return };
         let peer = state.peer;
         self.bans.insert(peer);
         self.event(Event::PeerBanned { peer, violation });
-        self.close_link(link, Some(ByeReason::Misbehaviour));
+        self.close_link(link, Some(ByeReason::Misbehaviour), now);
     }
 
     /// The other side leaves. Who bans this peer takes no call of it any more: none is made.
-    pub(super) fn handle_bye(&mut self, link: LinkId, reason: ByeReason) {
+    pub(super) fn handle_bye(&mut self, link: LinkId, reason: ByeReason, now: Timestamp) {
         let peer = self.links.get(&link).map(|state| state.peer);
         if let Some(peer) = peer.filter(|_| reason == ByeReason::Misbehaviour) {
             self.bans.insert(peer);
         }
-        self.close_link(link, None);
+        self.close_link(link, None, now);
     }
 
-    pub(super) fn close_link(&mut self, link: LinkId, reason: Option<ByeReason>) {
+    pub(super) fn close_link(&mut self, link: LinkId, reason: Option<ByeReason>, now: Timestamp) {
         if let Some(reason) = reason {
             self.say(link, &LinkMessage::Bye(reason));
         }
         if self.links.contains_key(&link) {
             self.output(Output::CloseLink { link });
         }
-        self.forget_link(link);
+        self.forget_link(link, now);
     }
 
-    pub(super) fn close_all_links(&mut self, _now: Timestamp) {
+    pub(super) fn close_all_links(&mut self, now: Timestamp) {
         let links: Vec<LinkId> = self.links.keys().copied().collect();
         for link in links {
-            self.close_link(link, Some(ByeReason::Leaving));
+            self.close_link(link, Some(ByeReason::Leaving), now);
         }
     }
 
-    fn forget_link(&mut self, link: LinkId) {
+    fn forget_link(&mut self, link: LinkId, now: Timestamp) {
         let Some(state) = self.links.remove(&link) else { return };
-        if state.is_ready() {
+        if state.is_partner() {
             self.event(Event::PeerClosed { link, peer: state.peer });
         }
+        self.mesh_link_gone(link, &state, now);
+        self.forget_asked(link);
+    }
+
+    /// What a peer was asked for does not come from it any more.
+    pub(super) fn forget_asked(&mut self, link: LinkId) {
         for fetch in self.fetches.iter_mut().map(|(_, value)| value) {
             fetch.asked.forget(link, |_| true);
             fetch.stirred = true;
@@ -416,13 +458,5 @@ impl Node {
         }
         self.stir();
         self.announce_again(link, contents);
-    }
-
-    pub(super) fn certificate_and_session(
-        &self,
-        link: LinkId,
-    ) -> Option<(SignedCertificate, SessionId, PeerId)> {
-        let state = self.links.get(&link)?;
-        Some((self.service.certificate()?.clone(), state.session, state.peer))
     }
 }

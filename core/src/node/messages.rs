@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use super::{Node, disk::Reader, io::Event};
+use super::{Node, disk::Reader, io::Event, links::Link};
 use crate::{
     bounded::BoundedVec,
     content::GroupList,
     guard::Violation,
     id::{ContentId, FetchId, LinkId, RequestId},
+    kad::OverlayMessage,
     swarm::Answer,
     time::Timestamp,
     units::GroupIndex,
@@ -25,16 +26,25 @@ impl Node {
             return;
         }
         for frame in frames(message) {
-            let Ok(message) = frame.and_then(|frame| LinkMessage::decode(&frame)) else {
-                self.violation(link, Violation::Malformed, now);
-                return;
+            let read = frame.and_then(|frame| Ok((LinkMessage::decode(&frame)?, frame)));
+            let (message, overlay) = match read {
+                Ok((Some(message), _)) => (Some(message), None),
+                Ok((None, frame)) if self.is_ready(link) => match OverlayMessage::decode(&frame) {
+                    Ok(message) => (None, message),
+                    Err(_) => return self.violation(link, Violation::Malformed, now),
+                },
+                Ok((None, _)) => (None, None),
+                Err(_) => return self.violation(link, Violation::Malformed, now),
             };
-            if !self.pay(link, message.as_ref().map_or(1, cost), now) {
+            let price = message.as_ref().map(cost).or(overlay.as_ref().map(OverlayMessage::cost));
+            if !self.pay(link, price.unwrap_or(1), now) {
                 return;
             }
             // docs/protocol.md §2: an unknown type is skipped.
-            if let Some(message) = message {
-                self.handle_message(link, message, now);
+            match (message, overlay) {
+                (Some(message), _) => self.handle_message(link, message, now),
+                (None, Some(message)) => self.handle_overlay(link, message, now),
+                (None, None) => {}
             }
         }
     }
@@ -54,14 +64,14 @@ impl Node {
         if !state.is_ready() {
             match message {
                 LinkMessage::Hello(hello) => self.handle_hello(link, &hello, now),
-                LinkMessage::Bye(reason) => self.handle_bye(link, reason),
+                LinkMessage::Bye(reason) => self.handle_bye(link, reason, now),
                 _ => self.violation(link, Violation::BadHello, now),
             }
             return;
         }
         match message {
             LinkMessage::Hello(_) => {}
-            LinkMessage::Bye(reason) => self.handle_bye(link, reason),
+            LinkMessage::Bye(reason) => self.handle_bye(link, reason, now),
             LinkMessage::Ping(number) => self.say(link, &LinkMessage::Pong(number)),
             LinkMessage::Pong(number) => self.handle_pong(link, number, now),
             LinkMessage::Have(have) => self.handle_have(link, &have, now),
@@ -88,7 +98,8 @@ impl Node {
             }
             LinkMessage::GetList(content) => self.send_list(link, &content, now),
             LinkMessage::ListPart(part) => self.handle_list_part(link, part, now),
-            LinkMessage::Release => self.handle_release(link),
+            LinkMessage::Release => self.handle_release(link, now),
+            LinkMessage::Partner(wants) => self.handle_partner(link, wants, now),
             LinkMessage::NoList(content) => self.handle_no_list(link, &content, now),
             LinkMessage::Unchoke => {
                 state.asking.unchoked();
@@ -102,8 +113,9 @@ impl Node {
         if !self.streams.contains_key(&have.stream) {
             return;
         }
-        // Who may not give is not asked.
-        let Some(state) = self.links.get_mut(&link).filter(|state| state.may_upload) else { return };
+        // Who may not give is not asked, nor is one with whom nothing is traded.
+        let gives = |state: &&mut Link| state.may_upload && state.trades();
+        let Some(state) = self.links.get_mut(&link).filter(gives) else { return };
         for entry in have.entries.iter() {
             state.claims.add(entry, now);
         }
@@ -164,7 +176,7 @@ impl Node {
 
     #[inline(never)]
     pub(super) fn handle_bulk(&mut self, link: LinkId, message: &[u8], now: Timestamp) {
-        if !self.links.get(&link).is_some_and(super::links::Link::is_ready) {
+        if !self.is_ready(link) {
             self.violation(link, Violation::BadHello, now);
             return;
         }
@@ -179,6 +191,10 @@ impl Node {
             }
             Err(_) => self.violation(link, Violation::Malformed, now),
         }
+    }
+
+    fn is_ready(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_some_and(Link::is_ready)
     }
 
     /// Whether a link may be asked for more.
@@ -281,7 +297,7 @@ impl Node {
 fn cost(message: &LinkMessage) -> u32 {
     let of_entries = |entries: usize| 1 + entries as u32 / 4;
     match message {
-        LinkMessage::GetList(_) | LinkMessage::Release => 16,
+        LinkMessage::GetList(_) | LinkMessage::Release | LinkMessage::Partner(_) => 16,
         LinkMessage::Have(have) => of_entries(have.entries.len()),
         LinkMessage::Lost(contents) => of_entries(contents.len()),
         LinkMessage::Request(request) => of_entries(request.groups.len()),

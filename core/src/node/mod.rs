@@ -19,6 +19,7 @@ mod io;
 mod line;
 mod links;
 mod lists;
+mod mesh;
 mod messages;
 mod newcomers;
 mod news;
@@ -29,15 +30,16 @@ mod partners;
 mod refresh;
 mod roots;
 mod service;
+mod trade;
 mod uploads;
 mod worth;
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
 use self::{
-    announce::Announcements, disk::DiskState, fetch::Fetch, links::Link, lists::ListsAhead,
-    origins::OriginUse, pace::Pace, partners::Partners, roots::StreamState, service::Service,
-    uploads::Uploads,
+    announce::Announcements, disk::DiskState, fetch::Fetch, introductions::Named, links::Link,
+    lists::ListsAhead, mesh::Mesh, origins::OriginUse, pace::Pace, partners::Partners, roots::StreamState,
+    service::Service, uploads::Uploads,
 };
 pub use crate::swarm::BULK_LOW;
 use crate::{
@@ -99,8 +101,9 @@ pub struct Node {
     let_down: Option<Timestamp>,
     links: LiteMap<LinkId, Link>,
     lists: ListsAhead,
-    /// Peers that the service named and that were not dialled yet.
-    named: VecDeque<PeerId>,
+    mesh: Mesh,
+    /// Peers that were named as partners and not dialled yet.
+    named: VecDeque<Named>,
     next_handle: u64,
     origins: LiteMap<OriginRequestId, OriginUse>,
     outputs: VecDeque<Output>,
@@ -139,6 +142,7 @@ impl Node {
             let_down: None,
             links: LiteMap::new(),
             lists: ListsAhead::default(),
+            mesh: Mesh::default(),
             named: VecDeque::new(),
             next_handle: 0,
             origins: LiteMap::new(),
@@ -173,6 +177,7 @@ impl Node {
     pub fn leave(&mut self, stream: StreamId, now: Timestamp) {
         if let Some(state) = self.streams.remove(&stream) {
             self.leave_swarm(&state);
+            self.leave_mesh(stream);
             if self.streams.is_empty() {
                 self.named.clear();
                 self.close_all_links(now);
@@ -316,6 +321,7 @@ impl Node {
         self.drive_links(now);
         self.drive_dials(now);
         self.drive_partners(now);
+        self.drive_mesh(now);
         self.expire_loads(now);
         self.drive_fetches(now);
         self.drive_announcements(now);
@@ -339,6 +345,7 @@ impl Node {
             self.discovery_timeout(),
             self.dials_timeout(now),
             self.partners_timeout(),
+            self.mesh.timeout(),
         ]
         .into_iter()
         .flatten()

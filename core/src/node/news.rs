@@ -39,7 +39,7 @@ impl Node {
         }
         for entry in entries {
             let untold: Vec<LinkId> =
-                self.ready_links().filter(|link| self.lacks(*link, &entry.content)).collect();
+                self.partner_links().filter(|link| self.lacks(*link, &entry.content)).collect();
             if untold.is_empty() {
                 self.announcements.news.remove(&entry.content);
                 continue;

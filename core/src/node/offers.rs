@@ -72,7 +72,7 @@ impl Node {
                 claim.holds_all() || claim.coming_until(part.iter()).is_some_and(|until| now < until)
             });
             let sends = part.iter().any(|group| fetch.asked.is_asked(group, *link));
-            state.is_ready()
+            state.is_partner()
                 && state.merit.is_giver(now)
                 && !comes
                 && !sends

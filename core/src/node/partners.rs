@@ -51,7 +51,7 @@ pub(super) struct Partners {
 
 impl Node {
     fn is_full(&self) -> bool {
-        self.links.len() >= self.config.max_links
+        self.partner_count() >= self.config.max_links
     }
 
     /// Whether a link that this peer makes now is one it keeps.
@@ -65,7 +65,7 @@ impl Node {
             return true;
         }
         let knocked = self.partners.knocked.is_some_and(|at| now < at + KNOCK);
-        if knocked || self.links.len() >= self.config.max_links + SPARE || self.worst(now).is_none() {
+        if knocked || self.partner_count() >= self.config.max_links + SPARE || self.worst(now).is_none() {
             return false;
         }
         self.partners.knocked = Some(now);
@@ -111,7 +111,7 @@ impl Node {
 
     /// There are links too many: when the next one is asked.
     fn partners_over(&self) -> Option<Timestamp> {
-        let over = self.ready_links().count() > self.config.max_links;
+        let over = self.partner_links().count() > self.config.max_links;
         over.then(|| self.partners.asked.map_or_else(Timestamp::default, |at| at + PATIENCE))
     }
 
@@ -123,19 +123,23 @@ impl Node {
         }
     }
 
-    /// A peer would give its link up.
+    /// A peer would give its link up: as a partner, or if it is none as a contact.
     #[inline(never)]
-    pub(super) fn handle_release(&mut self, link: LinkId) {
+    pub(super) fn handle_release(&mut self, link: LinkId, now: Timestamp) {
         let Some(state) = self.links.get(&link) else { return };
-        if !state.kept && self.ready_links().count() > FEW {
-            self.close_link(link, Some(ByeReason::TooManyLinks));
+        if state.is_partner() {
+            if !state.kept && self.partner_links().count() > FEW {
+                self.end_trade(link, now);
+            }
+        } else if !self.mesh.has_contact(link) {
+            self.close_link(link, Some(ByeReason::TooManyLinks), now);
         }
     }
 
     /// The link worth least of those that may be given up, if it is not worth more than most, and whether it is worth much less.
     fn worst(&self, now: Timestamp) -> Option<(LinkId, bool)> {
         let (mut sum, mut count, mut worst) = (0, 0, None);
-        for (link, state) in self.links.iter().filter(|(_, state)| state.is_ready()) {
+        for (link, state) in self.links.iter().filter(|(_, state)| state.is_partner()) {
             let worth = self.link_worth(state);
             (sum, count) = (sum + worth, count + 1);
             let refused = state.asked.is_some_and(|at| now < at + REFUSED);

@@ -7,6 +7,7 @@ use litemap::LiteMap;
 use super::{
     Node,
     io::{Roots, Stream},
+    mesh::Finding,
     newcomers::Newcomers,
     refresh::Refresh,
 };
@@ -53,6 +54,8 @@ pub(super) struct StreamState {
     pub(super) answered: bool,
     pub(super) ask_again: Timestamp,
     pub(super) population: Option<u32>,
+    /// What the mesh knows of it.
+    pub(super) finding: Finding,
     pub(super) newcomers: Newcomers,
     pub(super) manifest: ManifestState,
     pub(super) refresh: Refresh,
@@ -70,6 +73,7 @@ impl StreamState {
             answered: false,
             ask_again: Timestamp::from_millis(0),
             population: None,
+            finding: Finding::default(),
             newcomers: Newcomers::default(),
             manifest: ManifestState::Pending,
             refresh: Refresh::default(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{
     Node,
+    introductions::Named,
     io::{Config, Event, Output},
     roots::StreamState,
 };
@@ -32,7 +33,7 @@ const PONG_PATIENCE: Duration = Duration::from_secs(15);
 /// A certificate of 30 minutes is renewed after this.
 const RENEW_AFTER: Duration = Duration::from_secs(20 * 60);
 /// A smaller swarm is asked for more peers this often.
-const DISCOVERY_INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const DISCOVERY_INTERVAL: Duration = Duration::from_secs(10);
 /// Who has fewer links does not wait so long once nobody who was named is left.
 const FEW_LINKS: usize = 6;
 
@@ -191,7 +192,8 @@ impl Node {
                 if let Some(state) = self.streams.get_mut(&stream) {
                     state.answered = true;
                 }
-                self.dial_peers(&peers);
+                let named = peers.iter().map(|peer| Named { peer: *peer, certificate: None });
+                self.dial_peers(named);
             }
             ServiceMessage::Population { stream, population } => self.set_population(stream, population),
             ServiceMessage::Introduced(introduction) => self.handle_introduction(&introduction, now),
@@ -271,6 +273,7 @@ impl Node {
         }
         self.service.peer = Some(read.peer_id());
         self.service.rights = read.rights;
+        self.certify_mesh(&read, &certificate, now);
         self.service.certificate = Some(certificate);
         self.service.renew_at = Some(now + RENEW_AFTER);
         true
@@ -382,27 +385,37 @@ impl Node {
         }
     }
 
-    /// Joins the swarms of the streams, and asks for more peers while there are few links.
+    /// Joins the swarms of the streams, and asks for more peers while there are few partners.
     #[inline(never)]
     pub(super) fn drive_discovery(&mut self, now: Timestamp) {
-        if !self.service.is_ready() || !self.may_connect() {
+        if !self.may_connect() {
             return;
         }
-        let want = self.links_wanted();
-        let ready = self.ready_links().count() as u32;
-        let mut messages = Vec::new();
+        self.provide_swarms(now);
+        let has_service = self.service.is_ready();
+        if !has_service && !self.has_mesh() {
+            return;
+        }
+        let want = self.partners_wanted();
+        let ready = self.partner_links().count() as u32;
+        let (mut messages, mut lacking) = (Vec::new(), Vec::new());
         for state in self.streams.iter_mut().map(|(_, value)| value) {
             let stream = state.stream.id;
-            if !state.joined {
+            if has_service && !state.joined {
                 state.joined = true;
                 state.ask_again = now + DISCOVERY_INTERVAL;
                 messages.push(ClientMessage::Join { stream, want });
             } else if now >= state.ask_again {
                 state.ask_again = now + DISCOVERY_INTERVAL;
                 let others = state.population.unwrap_or(1).saturating_sub(1);
-                if want > 0 && others > ready {
-                    messages.push(ClientMessage::MorePeers { stream, want });
+                if want > 0 && (!has_service || others > ready) {
+                    lacking.push(stream);
                 }
+            }
+        }
+        for stream in lacking {
+            if !self.asks_mesh(stream, now) && has_service {
+                messages.push(ClientMessage::MorePeers { stream, want });
             }
         }
         for message in messages {
@@ -412,7 +425,7 @@ impl Node {
 
     /// All peers that the service named are gone or full: who has hardly anybody asks for others soon.
     pub(super) fn look_further(&mut self, now: Timestamp) {
-        if self.named.is_empty() && self.links.len() < FEW_LINKS {
+        if self.named.is_empty() && self.partner_count() < FEW_LINKS {
             for state in self.streams.iter_mut().map(|(_, value)| value) {
                 state.ask_again = state.ask_again.min(now + DISCOVERY_INTERVAL / 5);
             }
@@ -420,9 +433,11 @@ impl Node {
     }
 
     pub(super) fn discovery_timeout(&self) -> Option<Timestamp> {
-        if !self.service.is_ready() || !self.may_connect() {
+        if !self.may_connect() {
             return None;
         }
-        self.streams.values().filter(|state| state.joined).map(|state| state.ask_again).min()
+        let has_service = self.service.is_ready();
+        let asks = |state: &&StreamState| if has_service { state.joined } else { self.has_mesh() };
+        self.streams.values().filter(asks).map(|state| state.ask_again).min()
     }
 }

@@ -132,21 +132,26 @@ impl Node {
         self.withdraw_announcements();
         let links: Vec<LinkId> = self.links.keys().copied().collect();
         for link in links {
-            let Some(state) = self.links.get_mut(&link) else { continue };
-            state.giving.turn = Turn::None;
-            for request in state.giving.drop_all_uploads() {
-                let payload = LinkMessage::Reject(request, RejectReason::NotHeld).to_bytes();
-                self.output(Output::SendControl { link, payload });
-            }
+            self.refuse_uploads(link);
+        }
+    }
+
+    /// Takes back what one neighbour was promised.
+    pub(super) fn refuse_uploads(&mut self, link: LinkId) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        state.giving.turn = Turn::None;
+        for request in state.giving.drop_all_uploads() {
+            self.say(link, &LinkMessage::Reject(request, RejectReason::NotHeld));
         }
     }
 
     /// A peer asks for groups.
     pub(super) fn handle_request(&mut self, link: LinkId, request: &Request, now: Timestamp) {
-        let stored = self.store.get(&request.content).filter(|_| self.may_upload());
+        let gives = self.may_upload() && self.links.get(&link).is_some_and(Link::trades);
+        let stored = self.store.get(&request.content).filter(|_| gives);
         let Some(stored) = stored else {
             let reader = Reader::Request(link, request.clone());
-            if !self.may_upload() || !self.read_for(reader, &request.content, now) {
+            if !gives || !self.read_for(reader, &request.content, now) {
                 self.reject(link, request, RejectReason::NotHeld);
             }
             return;

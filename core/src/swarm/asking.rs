@@ -314,8 +314,17 @@ impl Asking {
 
     /// Ends every request for a segment; returns their numbers for a cancel message.
     pub(crate) fn cancel(&mut self, content: &ContentId) -> Vec<RequestId> {
+        self.cancel_those(|asked| asked.content == *content)
+    }
+
+    /// Ends every request.
+    pub(crate) fn cancel_all(&mut self) -> Vec<RequestId> {
+        self.cancel_those(|_| true)
+    }
+
+    fn cancel_those(&mut self, is_one: impl Fn(&Asked) -> bool) -> Vec<RequestId> {
         let requests: Vec<_> =
-            self.asked.iter().filter(|(_, asked)| asked.content == *content).map(|(id, _)| *id).collect();
+            self.asked.iter().filter(|(_, asked)| is_one(asked)).map(|(id, _)| *id).collect();
         for request in &requests {
             self.rejected(*request);
         }

@@ -43,6 +43,7 @@ const LIST_PART: u16 = 11;
 const NO_LIST: u16 = 12;
 const UNCHOKE: u16 = 13;
 const RELEASE: u16 = 14;
+const PARTNER: u16 = 21;
 const DATA: u16 = 32;
 
 /// A control message between two peers.
@@ -74,8 +75,10 @@ pub enum LinkMessage {
     NoList(ContentId),
     /// The sender, who rejected a request for being busy, has time for requests now.
     Unchoke,
-    /// The sender would give the link up. Who can spare it closes it with [`ByeReason::TooManyLinks`], others do nothing.
+    /// The sender would give the link up: trade over it, or if there is none the link. Who can spare that too ends it, others do nothing.
     Release,
+    /// Whether the sender would trade segments over the link.
+    Partner(bool),
 }
 
 /// Why a peer says goodbye.
@@ -235,6 +238,7 @@ impl LinkMessage {
             Self::NoList(content) => write_frame(out, NO_LIST, content),
             Self::Unchoke => write_frame(out, UNCHOKE, &()),
             Self::Release => write_frame(out, RELEASE, &()),
+            Self::Partner(wants) => write_frame(out, PARTNER, wants),
         }
     }
 
@@ -268,6 +272,7 @@ impl LinkMessage {
             NO_LIST => Self::NoList(read_body(frame)?),
             UNCHOKE => Self::Unchoke,
             RELEASE => Self::Release,
+            PARTNER => Self::Partner(read_body(frame)?),
             _ => return Ok(None),
         }))
     }

@@ -225,7 +225,7 @@ fn viewer(host: &Host, names: &BTreeMap<PeerId, HostId>, now: Timestamp) -> View
         left: host.log.left_at.as_ref().map(since_start),
         link_changes: Vec::new(),
         linked_after: None,
-        links: host.node.links().filter(|link| link.ready).count(),
+        links: host.node.links().filter(|link| link.partner).count(),
         manifests: host.log.manifests.clone(),
         mismatches: 0,
         origin_whole: host.log.origin_whole,

@@ -131,7 +131,8 @@ impl<P: Proofs> Overlay<P> {
         let here = if self.is_client { None } else { self.asked_to_keep(key, record, now) };
         match here {
             None => drop(self.request(key, Ask::Provide(body), Purpose::Provide(0), now)),
-            Some(Answer::Kept(share)) => {
+            // While it knows hardly anybody few will look here.
+            Some(Answer::Kept(share)) if self.table.nearest(key, KEPT_BY).len() == KEPT_BY => {
                 self.outputs.push_back(OverlayOutput::Kept(key));
                 self.note_kept(key, share, now);
             }

@@ -302,7 +302,7 @@ fn neighbours() -> Lab {
     lab.add(config(1), Roots::Origin);
     restore(&mut lab, 0);
     lab.advance(MOMENT);
-    assert_eq!(lab.tabs[0].node.ready_links().count(), 1);
+    assert_eq!(lab.tabs[0].node.partner_links().count(), 1);
     lab
 }
 

@@ -216,7 +216,7 @@ fn who_has_given_something_is_asked_last_and_not_banned() {
     let lab = asked_for_three(|number| number == 0);
     assert_eq!(lab.bans(1), []);
     assert_eq!(lab.tabs[1].node.stats().peer_bytes, LEN);
-    assert_eq!(lab.tabs[1].node.ready_links().count(), 1);
+    assert_eq!(lab.tabs[1].node.partner_links().count(), 1);
 }
 
 #[test]

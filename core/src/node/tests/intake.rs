@@ -41,7 +41,7 @@ fn kept_waiting() -> Lab {
     let mut lab = Lab::new(1 + HOLDERS, Roots::Origin);
     lab.settle();
     lab.advance(Duration::from_secs(3));
-    assert_eq!(lab.tabs[0].node.ready_links().count(), HOLDERS);
+    assert_eq!(lab.tabs[0].node.partner_links().count(), HOLDERS);
     lab.silent.extend(1..=HOLDERS);
     want_eight(&mut lab);
     lab

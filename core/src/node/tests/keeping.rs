@@ -11,7 +11,7 @@ fn small(segments: u64) -> Lab {
     lab.add(Config { cache_limit: segments * LEN, ..config(0) }, Roots::Origin);
     lab.add(config(1), Roots::Origin);
     lab.settle();
-    assert_eq!(lab.tabs[0].node.ready_links().count(), 1);
+    assert_eq!(lab.tabs[0].node.partner_links().count(), 1);
     lab
 }
 

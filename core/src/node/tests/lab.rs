@@ -10,6 +10,7 @@ pub(super) use super::fixtures::*;
 use crate::{
     bounded::BoundedVec,
     identity::{Candidate, Description, Fingerprint, PublicKey, Rights, SignedIntroduction},
+    kad::OverlayMessage,
     units::ByteRange,
     wire::{
         ClientMessage, Have, HaveEntry, Held, LinkMessage, PROTOCOL_VERSIONS, ServiceMessage, Welcome, frames,
@@ -38,6 +39,8 @@ pub(super) struct Tab {
     pub(super) told_service: Vec<ClientMessage>,
     /// Control messages it sent, by link.
     pub(super) said: Vec<(LinkId, LinkMessage)>,
+    /// The same of the overlay.
+    pub(super) said_in_mesh: Vec<(LinkId, OverlayMessage)>,
     /// Other outputs, in order.
     pub(super) outputs: Vec<Output>,
     pub(super) blobs: BTreeMap<BlobHandle, Vec<u8>>,
@@ -77,7 +80,13 @@ pub(super) struct Lab {
     queue: VecDeque<(usize, Output)>,
 }
 
+/// A tab without the mesh, which has tests of its own.
 pub(super) fn config(number: usize) -> Config {
+    Config { mesh: false, ..meshed(number) }
+}
+
+/// A tab that is a peer of the mesh.
+pub(super) fn meshed(number: usize) -> Config {
     Config { start: Start::Economy, ..Config::new([number as u8 + 10; 32]) }
 }
 
@@ -86,7 +95,7 @@ impl Lab {
     pub(super) fn connected(tabs: usize) -> Self {
         let mut lab = Self::new(tabs, Roots::Origin);
         lab.settle();
-        assert!(lab.tabs.iter().all(|tab| tab.node.ready_links().count() == tabs - 1));
+        assert!(lab.tabs.iter().all(|tab| tab.node.partner_links().count() == tabs - 1));
         lab
     }
 
@@ -136,6 +145,7 @@ impl Lab {
             events: Vec::new(),
             told_service: Vec::new(),
             said: Vec::new(),
+            said_in_mesh: Vec::new(),
             outputs: Vec::new(),
             blobs: BTreeMap::new(),
             connected: false,
@@ -407,8 +417,14 @@ impl Lab {
             }
             Output::SendControl { link, payload } => {
                 for frame in frames(&payload) {
-                    let message = LinkMessage::decode(&frame.unwrap()).unwrap().unwrap();
-                    self.tabs[tab].said.push((link, message));
+                    let frame = frame.unwrap();
+                    match LinkMessage::decode(&frame).unwrap() {
+                        Some(message) => self.tabs[tab].said.push((link, message)),
+                        None => {
+                            let message = OverlayMessage::decode(&frame).unwrap().unwrap();
+                            self.tabs[tab].said_in_mesh.push((link, message));
+                        }
+                    }
                 }
                 self.carry(tab, link, Channel::Control, &payload);
             }
@@ -472,10 +488,9 @@ impl Lab {
             ClientMessage::Join { stream, .. } | ClientMessage::MorePeers { stream, .. } => {
                 let others =
                     (0..self.tabs.len()).filter(|other| *other != tab && self.tabs[*other].connected);
-                let others = others.filter(|_| self.introduces);
                 let peers: Vec<PeerId> = others.filter_map(|other| self.tabs[other].node.peer_id()).collect();
                 let population = peers.len() as u32 + 1;
-                let peers = BoundedVec::first_of(peers);
+                let peers = BoundedVec::first_of(peers.into_iter().filter(|_| self.introduces));
                 self.tell_later(tab, &ServiceMessage::Peers { stream, population, peers });
             }
             ClientMessage::Introduce { to, introduction } if self.carries => {

@@ -32,7 +32,7 @@ fn said_bye(lab: &Lab, tab: usize) -> Option<ByeReason> {
 }
 
 fn ready(lab: &Lab, tab: usize) -> usize {
-    lab.tabs[tab].node.ready_links().count()
+    lab.tabs[tab].node.partner_links().count()
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn a_tab_calls_no_more_peers_than_it_wants() {
     let mut lab = Lab::new(12, Roots::Origin);
     lab.settle();
     let last = lab.tabs.last().unwrap();
-    assert_eq!(last.node.ready_links().count(), 8);
+    assert_eq!(last.node.partner_links().count(), 8);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod keeping;
 mod lab;
 mod links;
 mod lists;
+mod mesh;
 mod newcomers;
 mod offers;
 mod on_duty;

@@ -23,7 +23,7 @@ fn join(lab: &mut Lab) -> usize {
 }
 
 fn ready(lab: &Lab, tab: usize) -> usize {
-    lab.tabs[tab].node.ready_links().count()
+    lab.tabs[tab].node.partner_links().count()
 }
 
 /// The links that a tab would give up, as it said one after the other.

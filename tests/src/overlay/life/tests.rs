@@ -47,8 +47,11 @@ fn records_are_kept_while_peers_come_and_go() {
 
 #[test]
 fn one_silent_peer_in_five_keeps_nobody_from_what_is_provided() {
-    let lived = Life { silent: 0.2, ..Life::default() }.run();
-    assert!(lived.lookups.count() > 600 && lived.lookups.success() >= 0.99, "{:?}", lived.lookups.failed);
+    // Some are unlucky in who is near their record, and are looked up again and again.
+    let lookups = [1, 2, 3].map(|seed| Life { silent: 0.2, seed, ..Life::default() }.run().lookups);
+    let (failed, all) =
+        lookups.iter().fold((0, 0), |(failed, all), of| (failed + of.failed, all + of.count()));
+    assert!(all > 1800 && failed * 100 <= all, "{failed} of {all}");
 }
 
 #[test]
