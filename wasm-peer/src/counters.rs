@@ -52,6 +52,9 @@ pub struct LinkReport {
     /// Whether both channels are open.
     #[wasm_bindgen(readonly)]
     pub open: bool,
+    /// Whether segments are traded over it.
+    #[wasm_bindgen(readonly)]
+    pub partner: bool,
     /// Smoothed round-trip time of the control channel in milliseconds, if it was measured.
     #[wasm_bindgen(readonly, js_name = rttMs)]
     pub rtt_ms: Option<f64>,
@@ -89,6 +92,21 @@ impl Driver {
         }
     }
 
+    /// What `TabswarmMesh` has, in its order.
+    pub(crate) fn report_mesh(&self) -> Vec<f64> {
+        let mesh = self.node.mesh_stats();
+        vec![
+            f64::from(u8::from(mesh.answers)),
+            mesh.contacts as f64,
+            mesh.lookups as f64,
+            mesh.found as f64,
+            mesh.service_introductions as f64,
+            mesh.mesh_introductions as f64,
+            mesh.forwarded.own as f64,
+            mesh.forwarded.others as f64,
+        ]
+    }
+
     pub(crate) fn report_links(&self) -> Vec<LinkReport> {
         self.node.links().map(|info| self.report_link(&info)).collect()
     }
@@ -99,6 +117,7 @@ impl Driver {
             peer: info.peer.to_string(),
             link: info.link.value() as f64,
             open: open && info.ready,
+            partner: info.partner,
             rtt_ms: info.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
             bytes_in: info.bytes_in as f64,
             bytes_out: info.bytes_out as f64,

@@ -28,6 +28,8 @@ export interface PeerOptions {
   readonly economy: boolean;
   /** Whether the service may name peers of the same network first. */
   readonly near: boolean;
+  /** Most connections to peers. */
+  readonly maxConnections: number;
   /** Whether P2P is on from the start. */
   readonly p2p: boolean;
   /** The issuers' keys that the page trusts, 64 hexadecimal digits each, instead of those the service names. */
@@ -215,6 +217,9 @@ extern "C" {
     pub(crate) fn economy(this: &Options) -> bool;
     #[wasm_bindgen(method, getter)]
     pub(crate) fn near(this: &Options) -> bool;
+
+    #[wasm_bindgen(method, getter, js_name = maxConnections)]
+    pub(crate) fn max_connections(this: &Options) -> f64;
     #[wasm_bindgen(method, getter)]
     pub(crate) fn p2p(this: &Options) -> bool;
     #[wasm_bindgen(method, getter, js_name = issuerKeys)]

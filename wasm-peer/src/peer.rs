@@ -64,6 +64,10 @@ impl Peer {
         config.upload_limit = options.upload_limit().map(rate);
         config.start = if options.economy() { Start::Economy } else { Start::Playback };
         config.near = options.near();
+        config.most_links = options.max_connections() as usize;
+        config.max_links = config.max_links.min(config.most_links);
+        // Whoever calls is let in beyond what is looked for.
+        config.links = config.links.min((config.most_links * 5).div_ceil(6));
         config.p2p = options.p2p();
         config.deliver_signed_mismatch = options.deliver_signed_mismatch();
         let mut driver = Driver::new(config, options.signaling(), options.ice_servers(), hooks);
@@ -248,6 +252,11 @@ impl Peer {
     /// Counters.
     pub fn report(&self) -> PeerReport {
         self.driver.report_counters()
+    }
+
+    /// What the mesh is and did: numbers in the order of `TabswarmMesh`.
+    pub fn mesh(&self) -> Vec<f64> {
+        self.driver.report_mesh()
     }
 
     /// Connections, open and being made.

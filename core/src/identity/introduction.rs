@@ -39,6 +39,8 @@ pub enum IntroductionBody {
     Candidate(Candidate),
     /// Asks for a connection that segments are not traded over: a contact of the overlay.
     Contact(Description),
+    /// Does not agree to an offer of the same session: there is no room.
+    Refusal,
 }
 
 /// What one peer tells another to set up or mend a connection.

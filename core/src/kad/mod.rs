@@ -33,7 +33,7 @@ pub use mutable::{LONGEST, MAX_VALUE, Mutables, Put, Sponsor, Value};
 pub use overlay::{Overlay, OverlayMessage, OverlayOutput, Proofs, REPLICAS, Setup};
 pub use providers::{EXPIRY, MAX_ANSWER, MAX_PROVIDERS, Provider, Providers, REFRESH, Refusal, Shelved};
 pub use reading::{Marks, QUORUM, Reading};
-pub use routes::{BUDGET, MAX_ASK, PATIENCE, RouteId, RouteMessage, RouteOutput, Routes};
+pub use routes::{BUDGET, Forwarded, MAX_ASK, PATIENCE, RouteId, RouteMessage, RouteOutput, Routes};
 pub use table::{Contact, Offer, Table};
 pub use upkeep::{Search, Upkeep};
 pub use width::Width;

@@ -16,8 +16,8 @@ use self::{
     asking::{Candidate, Meeting, Provided, Request},
 };
 use super::{
-    Contact, Key, MAX_CERTIFICATE, Offer, Outcome, Provider, Providers, RouteMessage, RouteOutput, Routes,
-    Table, Upkeep, Width,
+    Contact, Forwarded, Key, MAX_CERTIFICATE, Offer, Outcome, Provider, Providers, RouteMessage, RouteOutput,
+    Routes, Table, Upkeep, Width,
     asks::{Card, Certificate, decode},
 };
 use crate::{
@@ -212,6 +212,11 @@ impl<P: Proofs> Overlay<P> {
     pub fn recertify(&mut self, group: NetworkGroup, certificate: BoundedBytes<MAX_CERTIFICATE>) {
         self.me.group = group;
         self.certificate = certificate;
+    }
+
+    /// Requests that were passed on so far.
+    pub fn forwarded(&self) -> Forwarded {
+        self.routes.forwarded()
     }
 
     /// Those that lookups go through.

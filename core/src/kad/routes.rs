@@ -132,6 +132,15 @@ struct Relay {
     hop: Option<Hop>,
 }
 
+/// How often requests were passed on to a neighbour.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Forwarded {
+    /// Copies of own ones.
+    pub own: u64,
+    /// Those of others.
+    pub others: u64,
+}
+
 /// The requests that are under way at one peer, its own and others'.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
@@ -142,6 +151,7 @@ pub struct Routes {
     doubts: LiteMap<LinkId, (u32, Timestamp)>,
     /// Copies that were passed on here, the oldest first.
     seen: VecDeque<(Timestamp, RouteId)>,
+    forwarded: Forwarded,
     outputs: VecDeque<RouteOutput>,
 }
 
@@ -149,6 +159,11 @@ impl Routes {
     /// Nothing under way.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What was passed on so far.
+    pub fn forwarded(&self) -> Forwarded {
+        self.forwarded
     }
 
     /// What is to be done next.
@@ -415,6 +430,10 @@ impl Routes {
         relay.tried.push(link);
         let ack = rtt.map_or(ACK, |rtt| ACK.max(3 * rtt));
         relay.hop = Some(Hop { link, given, acked: false, until: now + ack });
+        match relay.from {
+            None => self.forwarded.own += 1,
+            Some(_) => self.forwarded.others += 1,
+        }
         let message = RouteMessage::Forward {
             route,
             key: relay.key,

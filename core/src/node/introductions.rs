@@ -7,6 +7,7 @@ use super::{
     io::{Output, SdpKind},
     links::{Call, Link, MAX_CANDIDATES, MAX_EARLY_CANDIDATES, SETUP_TIMEOUT, Side},
     mesh::Way,
+    partners::SPARE,
     trade::Trade,
 };
 use crate::{
@@ -77,7 +78,8 @@ impl Node {
                     _,
                 )) => description.add(candidate),
                 _ if state.own.is_some() && matches!(state.way, Way::Service) => {
-                    self.introduce(link, IntroductionBody::Candidate(candidate), now);
+                    let to = (state.peer, state.session, state.way);
+                    self.introduce(to, IntroductionBody::Candidate(candidate), now);
                 }
                 _ => {}
             }
@@ -87,9 +89,10 @@ impl Node {
 
     /// Sends the own description once its candidates were waited for long enough.
     pub(super) fn send_description(&mut self, link: LinkId, now: Timestamp) {
-        let unsent = self.links.get_mut(&link).and_then(|state| state.unsent.take_if(|(_, due)| *due <= now));
-        if let Some((body, _)) = unsent {
-            self.introduce(link, body, now);
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let to = (state.peer, state.session, state.way);
+        if let Some((body, _)) = state.unsent.take_if(|(_, due)| *due <= now) {
+            self.introduce(to, body, now);
         }
     }
 
@@ -122,6 +125,9 @@ impl Node {
                     None => continue,
                 },
             };
+            if !self.makes_room(self.config.most_links + SPARE, now) {
+                continue;
+            }
             if !self.budget.take_dial(self.links.len(), self.pending_links(), now) {
                 return;
             }
@@ -167,8 +173,9 @@ impl Node {
             IntroductionBody::Offer(_) | IntroductionBody::Contact(_) => {
                 self.called(verified, Way::Service, now);
             }
-            // A restart needs a link that lost its path; paths are the driver's matter until the NAT policy exists.
-            IntroductionBody::Restart(_) => {}
+            // A restart needs a link that lost its path; paths are the driver's matter until the NAT policy exists. The service has its own word
+            // for who refuses.
+            IntroductionBody::Restart(_) | IntroductionBody::Refusal => {}
         }
     }
 
@@ -208,10 +215,15 @@ impl Node {
             return false;
         }
         let card = Card { peer: from, group: verified.certificate.group };
+        let most = self.most_contacts();
+        let is_of_use = self.mesh.wants(card, now);
         let trade = match trades {
-            true if self.has_room(now) => Trade::Agreed,
-            true if self.mesh.wants(card, now) => Trade::Declined,
-            false if self.links.len() < self.config.most_links || self.mesh.wants(card, now) => Trade::None,
+            // One takes another's place for a moment.
+            true if self.has_room(now) && self.makes_room(self.config.most_links + SPARE, now) => {
+                Trade::Agreed
+            }
+            true if is_of_use && self.makes_room(most, now) => Trade::Declined,
+            false if self.makes_room(most + usize::from(is_of_use), now) => Trade::None,
             _ => {
                 if matches!(way, Way::Service) {
                     self.refuse(from);
@@ -269,17 +281,21 @@ impl Node {
     pub(super) fn peer_unreachable(&mut self, peer: PeerId, now: Timestamp) {
         let pending = self.links.iter().find(|(_, state)| state.peer == peer && !state.is_ready());
         if let Some(link) = pending.map(|(link, _)| *link) {
+            self.partners.note_refused(peer, now);
             self.close_link(link, None, now);
             self.look_further(now);
         }
     }
 
-    fn introduce(&mut self, link: LinkId, body: IntroductionBody, now: Timestamp) {
+    /// Tells a peer something of a session, by the way that it was begun.
+    pub(super) fn introduce(
+        &mut self,
+        (to, session, way): (PeerId, SessionId, Way),
+        body: IntroductionBody,
+        now: Timestamp,
+    ) {
         let (Some(network), Some(wall)) = (self.service.network(), self.wall(now)) else { return };
-        let (Some(certificate), Some(state)) = (self.service.certificate(), self.links.get(&link)) else {
-            return;
-        };
-        let (to, session, way) = (state.peer, state.session, state.way);
+        let Some(certificate) = self.service.certificate() else { return };
         let introduction = Introduction { to, network, session, expires: wall + INTRODUCTION_LIFETIME, body };
         let introduction = introduction.sign(certificate, &self.identity);
         match way {

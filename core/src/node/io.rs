@@ -8,6 +8,7 @@ use crate::{
     content::SegmentKey,
     id::{BlobHandle, ContentId, FetchId, LinkId, OriginRequestId, PeerId, StreamId},
     identity::{Candidate, Description, PublicKey},
+    kad::Forwarded,
     time::Timestamp,
     units::{ByteRange, BytesPerSec},
 };
@@ -480,6 +481,25 @@ pub struct Stats {
     pub upload_bytes: u64,
     /// Groups that were checked and kept.
     pub verified_groups: u64,
+}
+
+/// What a page may want to show of the mesh. Counters are since the node was made.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct MeshStats {
+    /// Whether this peer answers what others look up.
+    pub answers: bool,
+    /// Links that lookups go over.
+    pub contacts: usize,
+    /// Links that this peer dialled and that became ready, introduced by the service.
+    pub service_introductions: u64,
+    /// The same by the mesh.
+    pub mesh_introductions: u64,
+    /// Swarms that were looked up, …
+    pub lookups: u64,
+    /// …and found.
+    pub found: u64,
+    /// Copies of own requests that were sent, and of others that were passed on.
+    pub forwarded: Forwarded,
 }
 
 /// A link as a page may want to show it.

@@ -286,7 +286,11 @@ impl Node {
             return;
         }
         state.state = State::Ready { heard: now, ping: None };
-        match state.trade {
+        let (side, trade, way) = (state.side, state.trade, state.way);
+        if side == Side::Dialer {
+            self.count_introduction(way);
+        }
+        match trade {
             Trade::Agreed => self.begin_trade(link, now),
             Trade::Declined => self.decline_trade(link),
             Trade::Asked => self.say(link, &LinkMessage::Partner(true)),
@@ -428,6 +432,8 @@ impl Node {
         let Some(state) = self.links.remove(&link) else { return };
         if state.is_partner() {
             self.event(Event::PeerClosed { link, peer: state.peer });
+            // The mesh is asked soon for another one.
+            self.look_further(now);
         }
         self.mesh_link_gone(link, &state, now);
         self.forget_asked(link);

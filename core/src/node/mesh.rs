@@ -10,9 +10,8 @@ use litemap::LiteMap;
 use super::{
     Node,
     introductions::Named,
-    io::Output,
+    io::{MeshStats, Output},
     links::{Call, Link, Side},
-    service::DISCOVERY_INTERVAL,
     trade::Trade,
 };
 use crate::{
@@ -22,15 +21,21 @@ use crate::{
         Certificate, IntroductionBody, PublicKey, Rights, SignedCertificate, SignedIntroduction,
         SignedProvider, VerifiedIntroduction, seal,
     },
-    kad::{Card, Contact, Key, Overlay, OverlayMessage, OverlayOutput, Proofs, Provider, Setup, Width},
+    kad::{
+        Card, Contact, Key, Outcome, Overlay, OverlayMessage, OverlayOutput, Proofs, Provider, Setup, Width,
+    },
     time::{Timestamp, WallTime},
-    wire::{ByeReason, LinkMessage},
+    wire::{ByeReason, LinkMessage, MAX_INTRODUCED},
 };
 
 /// A link that is of no use here is given up after so long, if it is of none to its peer: it may be again soon.
 const SPARE: Duration = Duration::from_secs(30);
-/// Partners are looked for in the mesh at most so long after nobody new was found.
-const LONGEST_PAUSE: Duration = Duration::from_secs(80);
+/// Partners are looked for in the mesh again so long after, twice as long each time that none came of it, …
+const AGAIN: Duration = Duration::from_secs(5);
+/// …up to 80 s. The service is asked then, …
+const MOST_DOUBLINGS: u32 = 4;
+/// …or, by who has fewer partners than these, as soon as none came of it.
+const FEW: usize = 2;
 
 /// Who carries what two peers tell each other before they have a link.
 #[derive(Clone, Copy, Debug)]
@@ -97,23 +102,21 @@ pub(super) struct Mesh {
     spare: LiteMap<LinkId, Timestamp>,
     /// Swarms whose members are being looked up.
     finds: LiteMap<u64, StreamId>,
+    /// Counted here; the rest of it is the overlay's.
+    stats: MeshStats,
 }
 
 /// What the mesh knows of a swarm.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Finding {
     /// It is known there that this peer is a member.
     provided: bool,
     /// Partners there were when members were looked up last, if the service was not asked since.
     asked: Option<usize>,
-    /// How long nobody is looked up when nobody new was found and there is no service to ask.
-    pause: Duration,
-}
-
-impl Default for Finding {
-    fn default() -> Self {
-        Self { provided: false, asked: None, pause: DISCOVERY_INTERVAL }
-    }
+    /// The mesh named half as many members as the service would, or more.
+    names_enough: bool,
+    /// How often in a row no partner came of it.
+    failures: u32,
 }
 
 impl Mesh {
@@ -145,6 +148,17 @@ impl Mesh {
 }
 
 impl Node {
+    /// What a page may want to show of the mesh.
+    pub fn mesh_stats(&self) -> MeshStats {
+        let overlay = self.mesh.overlay.as_ref();
+        MeshStats {
+            answers: overlay.is_some_and(|overlay| !overlay.is_client()),
+            contacts: overlay.map_or(0, |overlay| overlay.table().contacts().len()),
+            forwarded: overlay.map(Overlay::forwarded).unwrap_or_default(),
+            ..self.mesh.stats
+        }
+    }
+
     /// This peer has a certificate, or another one.
     pub(super) fn certify_mesh(
         &mut self,
@@ -161,6 +175,7 @@ impl Node {
             overlay.recertify(me.group, bytes);
             return;
         }
+        let stats = self.mesh.stats;
         let setup = Setup {
             me,
             certificate: bytes,
@@ -170,10 +185,18 @@ impl Node {
             seed: self.random.bytes(),
         };
         self.mesh =
-            Mesh { overlay: Some(Overlay::new(&setup, proofs, now)), serves: true, ..Mesh::default() };
+            Mesh { overlay: Some(Overlay::new(&setup, proofs, now)), serves: true, stats, ..Mesh::default() };
         self.streams.iter_mut().for_each(|(_, state)| state.finding = Finding::default());
         let links: Vec<LinkId> = self.links.keys().copied().collect();
         links.into_iter().for_each(|link| self.mesh_link_ready(link, now));
+    }
+
+    /// An own call came through.
+    pub(super) fn count_introduction(&mut self, way: Way) {
+        match way {
+            Way::Service => self.mesh.stats.service_introductions += 1,
+            Way::Mesh(..) => self.mesh.stats.mesh_introductions += 1,
+        }
     }
 
     /// A link may be used by lookups from now on.
@@ -193,13 +216,24 @@ impl Node {
         if let Some(overlay) = self.mesh.overlay() {
             overlay.handle_ready(contact, certificate, now);
         }
-        if self.links.len() > self.config.most_links {
-            let is_useless = |(link, state): &(&LinkId, &Link)| {
-                state.is_ready() && !state.may_trade() && !self.mesh.has_contact(**link)
-            };
-            let useless = self.links.iter().find(is_useless).map(|(link, _)| *link);
-            useless.into_iter().for_each(|link| self.close_link(link, Some(ByeReason::TooManyLinks), now));
+    }
+
+    /// Links that there may be when one is made that nothing is traded over: partners that are missing have their places.
+    pub(super) fn most_contacts(&self) -> usize {
+        self.config.most_links.saturating_sub(self.config.max_links.saturating_sub(self.partner_count()))
+    }
+
+    /// Whether there may be so many links and one more, if need be in the place of one that is of no use here.
+    pub(super) fn makes_room(&mut self, most: usize, now: Timestamp) -> bool {
+        if self.links.len() < most {
+            return true;
         }
+        let is_useless = |(link, state): &(&LinkId, &Link)| {
+            state.is_ready() && !state.may_trade() && !self.mesh.has_contact(**link)
+        };
+        let useless = self.links.iter().find(is_useless).map(|(link, _)| *link);
+        useless.into_iter().for_each(|link| self.close_link(link, Some(ByeReason::TooManyLinks), now));
+        useless.is_some()
     }
 
     /// A link is gone, or came to nothing.
@@ -217,7 +251,7 @@ impl Node {
 
     /// A link over which nothing is traded any more: it goes if it is no contact either, here or there.
     pub(super) fn consider_spare(&mut self, link: LinkId, now: Timestamp) {
-        if self.mesh.overlay.is_none() {
+        if self.mesh.overlay.is_none() || self.links.len() > self.config.most_links {
             self.close_link(link, Some(ByeReason::TooManyLinks), now);
         } else if !self.mesh.has_contact(link) {
             self.mesh.spare.insert(link, now);
@@ -262,7 +296,11 @@ impl Node {
             OverlayOutput::Introduction(number, body) => self.called_by_mesh(number, &body, now),
             OverlayOutput::Introduced(peer, body) => self.answered_by_mesh(peer, body.as_deref(), now),
             OverlayOutput::Sign(key) => self.sign_provided(key, now),
-            OverlayOutput::Found(find, _, providers) => self.found(find, providers, now),
+            OverlayOutput::Found(find, outcome, providers) => {
+                self.mesh.stats.lookups += 1;
+                self.mesh.stats.found += u64::from(outcome == Outcome::Found);
+                self.found(find, providers, now);
+            }
             OverlayOutput::Stranger => self.partners.seeks = true,
             OverlayOutput::Spare(link) => {
                 self.mesh.spare.insert(link, now + SPARE);
@@ -291,7 +329,8 @@ impl Node {
     fn meet(&mut self, peer: PeerId, certificate: &[u8], now: Timestamp) {
         let key = SignedCertificate::decode(certificate).ok().and_then(|signed| self.key_of(&signed, now));
         let known = self.links.values().any(|state| state.peer == peer) || self.bans.contains(&peer);
-        match key.filter(|_| !known && self.may_connect()) {
+        let may_dial = !known && self.may_connect() && self.makes_room(self.most_contacts(), now);
+        match key.filter(|_| may_dial) {
             Some(key) if self.budget.take_dial(self.links.len(), self.pending_links(), now) => {
                 self.dial(Call { peer, trade: Trade::None, way: Way::Mesh(key, None) }, now);
             }
@@ -328,14 +367,15 @@ impl Node {
         self.verified(&introduction, now)
     }
 
-    /// Somebody wants a link, and the mesh carried that.
+    /// Somebody wants a link, and the mesh carried that. Who is refused hears it from this peer, and asks nobody else to carry it.
     fn called_by_mesh(&mut self, number: u64, sealed: &[u8], now: Timestamp) {
-        let accepted = self.opened(sealed, now).is_some_and(|verified| {
-            let way = Way::Mesh(verified.certificate.public_key, Some(number));
-            self.called(verified, way, now)
-        });
-        if !accepted && let Some(overlay) = self.mesh.overlay() {
-            overlay.answer_introduction(number, None, now);
+        let Some(verified) = self.opened(sealed, now) else {
+            return self.mesh.overlay().into_iter().for_each(|it| it.answer_introduction(number, None, now));
+        };
+        let way = Way::Mesh(verified.certificate.public_key, Some(number));
+        let (from, session) = (verified.from, verified.introduction.session);
+        if !self.called(verified, way, now) {
+            self.introduce((from, session, way), IntroductionBody::Refusal, now);
         }
     }
 
@@ -347,6 +387,13 @@ impl Node {
         let is_true = match session {
             Some((session, IntroductionBody::Answer(description))) => {
                 self.answered(peer, session, description)
+            }
+            Some((session, IntroductionBody::Refusal)) => {
+                let dialled = self.links.values().any(|link| link.peer == peer && link.session == session);
+                if dialled {
+                    self.peer_unreachable(peer, now);
+                }
+                dialled
             }
             _ => false,
         };
@@ -382,14 +429,21 @@ impl Node {
     /// once the service where the last time brought nobody.
     pub(super) fn asks_mesh(&mut self, stream: StreamId, now: Timestamp) -> bool {
         let (partners, has_service) = (self.partner_links().count(), self.service.is_ready());
+        // Who looks for somebody better only has enough.
+        let lacks = partners < self.config.links;
         let Some(state) = self.streams.get_mut(&stream) else { return false };
-        let failed = state.finding.asked.take().is_some_and(|before| partners <= before);
-        if failed && has_service || !self.mesh.is_there() {
+        let finding = &mut state.finding;
+        let failed = finding.asked.take().is_some_and(|before| lacks && partners <= before);
+        finding.failures = if failed { finding.failures + 1 } else { 0 };
+        // Those it names may all be full, which the service cannot help, or be nobody's.
+        let in_vain =
+            failed && (!finding.names_enough || partners < FEW || finding.failures > MOST_DOUBLINGS);
+        if in_vain && has_service || !self.mesh.is_there() {
+            finding.failures = 0;
             return false;
         }
-        state.finding.asked = Some(partners);
-        // The service is asked soon when nobody came of it.
-        state.ask_again = now + DISCOVERY_INTERVAL / 2;
+        finding.asked = Some(partners);
+        state.ask_again = now + AGAIN * (1 << finding.failures.min(MOST_DOUBLINGS));
         if let Some(overlay) = self.mesh.overlay() {
             let find = overlay.find(swarm_key(stream), now);
             self.mesh.finds.insert(find, stream);
@@ -412,9 +466,11 @@ impl Node {
     /// Members of a swarm that the mesh knows of. Those to whom there is a link are asked for trade, others are called.
     fn found(&mut self, find: u64, providers: Vec<Provider>, now: Timestamp) {
         let Some(stream) = self.mesh.finds.remove(&find) else { return };
-        let (mut called, mut asked) = (Vec::new(), false);
+        let mut called = Vec::new();
+        let named = providers.iter().filter(|provider| Some(provider.peer) != self.service.peer()).count();
         for Provider { peer, record, .. } in providers {
-            if Some(peer) == self.service.peer() || self.bans.contains(&peer) {
+            let me = Some(peer) == self.service.peer();
+            if me || self.bans.contains(&peer) || self.partners.refused(peer, now) {
                 continue;
             }
             let known = self.links.iter().find(|(_, state)| state.peer == peer);
@@ -424,21 +480,14 @@ impl Node {
                     let certificate = certificate.map(|record| record.certificate().clone());
                     called.push(Named { peer, certificate });
                 }
-                Some((link, Trade::None)) if self.partners_wanted() > 0 => {
-                    asked = true;
-                    self.propose_trade(link);
-                }
+                Some((link, Trade::None)) if self.partners_wanted() > 0 => self.propose_trade(link),
                 Some(_) => {}
             }
         }
-        let (failed, has_service) = (called.is_empty() && !asked, self.service.is_ready());
         self.dial_peers(called);
         if let Some(state) = self.streams.get_mut(&stream) {
-            let longer = (state.finding.pause * 2).min(LONGEST_PAUSE);
-            state.finding.pause = if failed { longer } else { DISCOVERY_INTERVAL };
-            if failed && !has_service {
-                state.ask_again = state.ask_again.max(now + state.finding.pause);
-            }
+            let others = state.population.map_or(MAX_INTRODUCED, |all| all.saturating_sub(1) as usize);
+            state.finding.names_enough = 2 * named >= others.min(MAX_INTRODUCED);
         }
     }
 }

@@ -54,8 +54,8 @@ use crate::{
     wire::IceServer,
 };
 pub use io::{
-    Channel, Choking, Config, Delivery, Event, FetchError, FetchRequest, LinkFailure, LinkInfo, OriginHead,
-    Output, Persisted, Provenance, Roots, SdpKind, Start, Stats, Stream,
+    Channel, Choking, Config, Delivery, Event, FetchError, FetchRequest, LinkFailure, LinkInfo, MeshStats,
+    OriginHead, Output, Persisted, Provenance, Roots, SdpKind, Start, Stats, Stream,
 };
 use litemap::LiteMap;
 
@@ -319,8 +319,10 @@ impl Node {
         self.drive_service(now);
         self.drive_discovery(now);
         self.drive_links(now);
+        self.drive_mesh(now);
         self.drive_dials(now);
         self.drive_partners(now);
+        // Those may have closed links.
         self.drive_mesh(now);
         self.expire_loads(now);
         self.drive_fetches(now);

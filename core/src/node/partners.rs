@@ -5,7 +5,7 @@
 //! other, the links that stay make a random graph in which everybody has several, and that does not fall apart
 //! (docs/decisions/0020).
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use super::{Node, links::Link};
 use crate::{
@@ -15,12 +15,12 @@ use crate::{
     wire::{ByeReason, ClientMessage, LinkMessage},
 };
 
-/// Links that a peer made itself and never gives up.
-const KEPT: usize = 3;
-/// Who has no more links than that spares none.
-const FEW: usize = 8;
+/// Of as many partners as a peer may have, this part are such that it called itself and never gives up.
+const KEPT: usize = 4;
+/// Who has no more of as many partners as it may have, by this part of them, spares none.
+const FEW: (usize, usize) = (2, 3);
 /// Links beyond the mesh's limit, while one takes another's place.
-const SPARE: usize = 2;
+pub(super) const SPARE: usize = 2;
 /// How often a full mesh looks at its worst link, and up to half as long again.
 const REVIEW: Duration = Duration::from_secs(24);
 /// A link is not given up before.
@@ -31,8 +31,10 @@ const KNOCK: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Who has something of what was used in the last so many uses plays the same.
 const RECENT: u64 = 128;
-/// A peer that did not let its link go is not asked again for this.
+/// A peer that did not let its link go is not asked again for this, nor called one that took no call; …
 const REFUSED: Duration = Duration::from_secs(60);
+/// …so many of those are remembered.
+const MAX_REFUSED: usize = 64;
 
 /// See the module documentation.
 #[derive(Debug, Default)]
@@ -47,6 +49,23 @@ pub(super) struct Partners {
     asked: Option<Timestamp>,
     /// The service knows that there is no room.
     pub(super) said_full: bool,
+    /// Who did not take a call, the first first, and when that was.
+    refused: VecDeque<(PeerId, Timestamp)>,
+}
+
+impl Partners {
+    /// Takes note of a call that came to nothing.
+    pub(super) fn note_refused(&mut self, peer: PeerId, now: Timestamp) {
+        self.refused.push_back((peer, now));
+        if self.refused.len() > MAX_REFUSED {
+            self.refused.pop_front();
+        }
+    }
+
+    /// Whether a peer did not take a call lately: it is not called again so soon.
+    pub(super) fn refused(&self, peer: PeerId, now: Timestamp) -> bool {
+        self.refused.iter().any(|(other, at)| *other == peer && now < *at + REFUSED)
+    }
 }
 
 impl Node {
@@ -56,7 +75,7 @@ impl Node {
 
     /// Whether a link that this peer makes now is one it keeps.
     pub(super) fn keeps_another(&self) -> bool {
-        self.links.values().filter(|state| state.kept).count() < KEPT
+        self.links.values().filter(|state| state.kept).count() < self.config.max_links.div_ceil(KEPT)
     }
 
     /// Whether somebody who calls is let in; in a full mesh the worst link then makes room.
@@ -128,7 +147,8 @@ impl Node {
     pub(super) fn handle_release(&mut self, link: LinkId, now: Timestamp) {
         let Some(state) = self.links.get(&link) else { return };
         if state.is_partner() {
-            if !state.kept && self.partner_links().count() > FEW {
+            let few = self.config.max_links * FEW.0 / FEW.1;
+            if !state.kept && self.partner_links().count() > few {
                 self.end_trade(link, now);
             }
         } else if !self.mesh.has_contact(link) {

@@ -51,8 +51,15 @@
     traffic[way][bytes > MAX_OTHER_BYTES ? 'payload' : 'other'] += bytes;
   }
 
+  /** @type {Set<RTCDataChannel>} */
+  const controls = new Set();
+
   /** @param {RTCDataChannel} channel */
   function watchChannel(channel) {
+    if (channel.label === 'control') {
+      channel.addEventListener('open', () => controls.add(channel));
+      channel.addEventListener('close', () => controls.delete(channel));
+    }
     channel.addEventListener('message', ({ data }) => countMessage('received', data));
     return channel;
   }
@@ -100,6 +107,13 @@
     wireTap: {
       /** @param {string[]} list from now on, no message may hold one of these */
       forbid: (list) => secrets.push(...list),
+      /** Closes one of the open connections, by chance; `false`: there is none. */
+      drop: () => {
+        const open = [...controls].filter(({ readyState }) => readyState === 'open');
+        const one = open[Math.floor(Math.random() * open.length)];
+        one?.close();
+        return one !== undefined;
+      },
       report: () => ({
         connections: connections.map((pc) => pc.connectionState),
         sockets: sockets.map((socket) => socket.readyState),

@@ -29,6 +29,7 @@ export interface EngineLink {
   readonly link: number;
   readonly peer: string;
   readonly open: boolean;
+  readonly partner: boolean;
   readonly rttMs: number | undefined;
   readonly bytesIn: number;
   readonly bytesOut: number;
@@ -220,13 +221,18 @@ export class Engine implements Carrier {
     });
   }
 
+  /** What the mesh is and did, for `meshOf`, or undefined if the module died. */
+  mesh(): Iterable<number> | undefined {
+    return this.#call((peer) => peer.mesh());
+  }
+
   /** Connections, open and being made. */
   links(): EngineLink[] {
     const links = this.#call((peer) =>
       peer.links().map((report) => {
-        const { link, peer: id, open, rttMs, bytesIn, bytesOut } = report;
+        const { link, peer: id, open, partner, rttMs, bytesIn, bytesOut } = report;
         report.free();
-        return { link, peer: id, open, rttMs, bytesIn, bytesOut };
+        return { link, peer: id, open, partner, rttMs, bytesIn, bytesOut };
       }),
     );
     return links ?? [];

@@ -21,5 +21,5 @@ export type {
 export type { TabswarmRequestInit } from './http.js';
 export type { TabswarmOptions } from './options.js';
 export type { DeviceState, Sharing, SharingDetail, SharingPolicy, SharingReason } from './sharing.js';
-export type { CandidateType, TabswarmMode, TabswarmPeer, TabswarmStats } from './stats.js';
+export type { CandidateType, TabswarmMesh, TabswarmMode, TabswarmPeer, TabswarmStats } from './stats.js';
 export { Tabswarm, type TabswarmListener } from './swarm.js';

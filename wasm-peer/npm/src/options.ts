@@ -101,6 +101,11 @@ export interface TabswarmOptions {
    */
   lan?: 'auto' | 'off';
   /**
+   * Most connections to peers, 1 to 60; up to twelve of them carry segments, the others are for finding peers without the service.
+   * @default 60
+   */
+  maxConnections?: number;
+  /**
    * Access token for the service, where it wants one; at most 4096 bytes.
    * @default undefined
    */
@@ -131,6 +136,7 @@ export interface ResolvedOptions {
   readonly uploadLimit: number | undefined;
   readonly policy: ResolvedPolicy;
   readonly lan: 'auto' | 'off';
+  readonly maxConnections: number;
   readonly token: string | undefined;
   readonly wasmUrl: string | URL | undefined;
 }
@@ -144,11 +150,12 @@ const LEAST_CACHE_BYTES = 16 * MIB;
 const DEFAULT_PERSIST_LIMIT_BYTES = 512 * MIB;
 const MAX_TEXT_BYTES = 1024;
 const MAX_TOKEN_BYTES = 4096;
+const MAX_CONNECTIONS = 60;
 /** As many as are valid at a time while an operator changes keys. */
 const MAX_ISSUERS = 2;
 const KNOWN: ReadonlySet<string> = new Set<keyof TabswarmOptions>([
   'signaling', 'stream', 'roots', 'publisherKey', 'manifest', 'signedMismatch', 'consent', 'start', 'iceServers', 'issuerKeys',
-  'segmentKey', 'cacheLimitBytes', 'persist', 'persistLimitBytes', 'uploadLimit', 'policy', 'lan', 'token', 'wasmUrl',
+  'segmentKey', 'cacheLimitBytes', 'persist', 'persistLimitBytes', 'uploadLimit', 'policy', 'lan', 'maxConnections', 'token', 'wasmUrl',
 ]);
 
 function refuse(option: string, problem: string): never {
@@ -186,6 +193,11 @@ function wholeNumber(name: string, value: unknown, unit: string): number | undef
   if (value === undefined) return undefined;
   const usable = typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
   return usable ? value : refuse(name, `a whole number of ${unit} is expected`);
+}
+
+function connections(value: unknown): number {
+  const most = wholeNumber('maxConnections', value, 'connections') ?? MAX_CONNECTIONS;
+  return most > 0 && most <= MAX_CONNECTIONS ? most : refuse('maxConnections', `1 to ${MAX_CONNECTIONS} is expected`);
 }
 
 function policy(value: unknown): ResolvedPolicy {
@@ -267,6 +279,7 @@ export function resolveOptions(options: TabswarmOptions): ResolvedOptions {
     uploadLimit: wholeNumber('uploadLimit', options.uploadLimit, 'bytes a second'),
     policy: policy(options.policy),
     lan: choice('lan', options.lan, ['auto', 'off'], 'auto'),
+    maxConnections: connections(options.maxConnections),
     token: text('token', options.token, MAX_TOKEN_BYTES),
     wasmUrl,
   };

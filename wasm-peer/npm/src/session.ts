@@ -12,7 +12,7 @@ import type { ResolvedOptions } from './options.js';
 import { readPath, UNKNOWN_PATH, type Path } from './paths.js';
 import { RateMeter } from './rates.js';
 import { isSameSharing, strictest, type SharingDetail, type SharingReason, type Sharing } from './sharing.js';
-import type { TabswarmMode, TabswarmPeer, TabswarmStats } from './stats.js';
+import { meshOf, type TabswarmMode, type TabswarmPeer, type TabswarmStats } from './stats.js';
 import { Streams, type MediaPlaylist, type OpenStream } from './streams.js';
 import { Throughput, type TransferListener } from './transfer.js';
 
@@ -130,7 +130,7 @@ export class Session {
   }
 
   #startEngine(module: Module, signaling: string): Engine {
-    const { lan, token, cacheLimitBytes, start, signedMismatch, iceServers, issuerKeys } = this.options;
+    const { lan, maxConnections, token, cacheLimitBytes, start, signedMismatch, iceServers, issuerKeys } = this.options;
     const options = {
       seed: crypto.getRandomValues(new Uint8Array(32)),
       signaling,
@@ -138,6 +138,7 @@ export class Session {
       diskLimitBytes: this.#disk?.limitBytes ?? 0,
       economy: start === 'economy',
       near: lan === 'auto',
+      maxConnections,
       p2p: this.#sharing.sharing !== 'off',
       deliverSignedMismatch: signedMismatch === 'deliver',
       ...(token !== undefined && { token }),
@@ -368,6 +369,7 @@ export class Session {
       offload: peerBytes > 0 ? peerBytes / (peerBytes + originBytes) : 0,
       wasmMemoryBytes: engine?.memoryBytes ?? 0,
       segments: report?.segments ?? 0,
+      mesh: meshOf(engine?.mesh()),
       peers: engine ? this.#peers(engine) : [],
     };
   }
@@ -386,7 +388,7 @@ export class Session {
       this.#forgetLinks(links);
       engine.pollPaths();
     }
-    return links.map(({ link, peer, open, rttMs, bytesIn, bytesOut }) => {
+    return links.map(({ link, peer, open, partner, rttMs, bytesIn, bytesOut }) => {
       const path = this.#paths.get(link) ?? UNKNOWN_PATH;
       const rates = this.#rates.get(link) ?? new RateMeter();
       this.#rates.set(link, rates);
@@ -394,6 +396,7 @@ export class Session {
       return {
         id: peer,
         state: open ? 'open' : 'connecting',
+        partner,
         localCandidate: path.local,
         remoteCandidate: path.remote,
         rttMs: path.rttMs ?? rttMs ?? null,

@@ -13,6 +13,8 @@ export interface TabswarmPeer {
   /** 64 hexadecimal digits, different in every session. */
   readonly id: string;
   readonly state: 'connecting' | 'open' | 'closed';
+  /** Whether segments are traded with it; otherwise the connection is for finding peers only. */
+  readonly partner: boolean;
   /** Candidate of the pair in use at this end. */
   readonly localCandidate: CandidateType;
   /** Candidate of the pair in use at the other end. */
@@ -27,6 +29,26 @@ export interface TabswarmPeer {
   readonly rateInBps: number;
   /** Segment bytes sent a second, over the last seconds. */
   readonly rateOutBps: number;
+}
+
+/** The mesh: how peers find each other without the service. */
+export interface TabswarmMesh {
+  /** Whether this viewer answers what others look up: it gives, and has been here for a minute. */
+  readonly answers: boolean;
+  /** Connections that lookups go over. */
+  readonly contacts: number;
+  /** Times that viewers of a stream were looked up. */
+  readonly lookups: number;
+  /** Those that found some. */
+  readonly lookupsFound: number;
+  /** Connections that this viewer began and that the service introduced. */
+  readonly introducedByService: number;
+  /** The same by the mesh. */
+  readonly introducedByMesh: number;
+  /** Requests that this viewer sent: copies of its own, … */
+  readonly requestsMade: number;
+  /** …and others' that it passed on. */
+  readonly requestsPassed: number;
 }
 
 /** Counters since `create`, and what is so now. All zero in mode `http`, where segments don't pass through here. */
@@ -63,5 +85,16 @@ export interface TabswarmStats {
   readonly wasmMemoryBytes: number;
   /** Segments that were delivered. */
   readonly segments: number;
+  readonly mesh: TabswarmMesh;
   readonly peers: readonly TabswarmPeer[];
+}
+
+/** The module's numbers with their names; all zero without a module. @internal */
+export function meshOf(numbers: Iterable<number> = []): TabswarmMesh {
+  const [
+    answers = 0, contacts = 0, lookups = 0, lookupsFound = 0, introducedByService = 0, introducedByMesh = 0, requestsMade = 0, requestsPassed = 0,
+  ] = numbers;
+  return {
+    answers: answers > 0, contacts, lookups, lookupsFound, introducedByService, introducedByMesh, requestsMade, requestsPassed,
+  };
 }

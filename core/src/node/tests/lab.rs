@@ -204,12 +204,14 @@ impl Lab {
         let node = &self.tabs[tab].node;
         if node.poll_timeout().is_some_and(|due| due <= self.now) {
             panic!(
-                "a timer that is due at once, again and again: {:?} links {:?} fetches {:?} announcements {:?} discovery {:?}",
+                "a timer that is due at once, again and again: {:?} links {:?} fetches {:?} announcements {:?} discovery {:?} partners {:?} mesh {:?}",
                 node.service_timeout(),
                 node.links_timeout(self.now),
                 node.fetches_timeout(),
                 node.announcements.due(),
-                node.discovery_timeout()
+                node.discovery_timeout(),
+                node.partners_timeout(),
+                node.mesh.timeout()
             );
         }
     }
