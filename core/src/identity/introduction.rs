@@ -39,8 +39,12 @@ pub enum IntroductionBody {
     Candidate(Candidate),
     /// Asks for a connection that segments are not traded over: a contact of the overlay.
     Contact(Description),
-    /// Does not agree to an offer of the same session: there is no room.
+    /// Does not agree to an offer, or says no to a knock, of the same session: there is no room.
     Refusal,
+    /// Asks whether there is room for a partner, before a connection is made for it.
+    Knock,
+    /// Says yes to a knock of the same session: an offer that comes soon is taken.
+    Welcome,
 }
 
 /// What one peer tells another to set up or mend a connection.

@@ -120,10 +120,13 @@ impl Node {
             }
             let way = match certificate {
                 None => Way::Service,
-                Some(certificate) => match self.key_of(&certificate, now).filter(|_| self.mesh.is_there()) {
-                    Some(key) => Way::Mesh(key, None),
-                    None => continue,
-                },
+                Some(certificate) => {
+                    // A connection is dear, a question is not.
+                    if let Some(key) = self.key_of(&certificate, now).filter(|_| self.mesh.is_there()) {
+                        self.knock(peer, key, now);
+                    }
+                    continue;
+                }
             };
             if !self.makes_room(self.config.most_links + SPARE, now) {
                 continue;
@@ -173,9 +176,12 @@ impl Node {
             IntroductionBody::Offer(_) | IntroductionBody::Contact(_) => {
                 self.called(verified, Way::Service, now);
             }
-            // A restart needs a link that lost its path; paths are the driver's matter until the NAT policy exists. The service has its own word
-            // for who refuses.
-            IntroductionBody::Restart(_) | IntroductionBody::Refusal => {}
+            // A restart needs a link that lost its path; paths are the driver's matter until the NAT policy exists. What is asked before a call goes
+            // over the mesh only.
+            IntroductionBody::Restart(_)
+            | IntroductionBody::Refusal
+            | IntroductionBody::Knock
+            | IntroductionBody::Welcome => {}
         }
     }
 
@@ -219,7 +225,9 @@ impl Node {
         let is_of_use = self.mesh.wants(card, now);
         let trade = match trades {
             // One takes another's place for a moment.
-            true if self.has_room(now) && self.makes_room(self.config.most_links + SPARE, now) => {
+            true if (self.takes_invited(from) || self.has_room(now))
+                && self.makes_room(self.config.most_links + SPARE, now) =>
+            {
                 Trade::Agreed
             }
             true if is_of_use && self.makes_room(most, now) => Trade::Declined,
@@ -281,7 +289,7 @@ impl Node {
     pub(super) fn peer_unreachable(&mut self, peer: PeerId, now: Timestamp) {
         let pending = self.links.iter().find(|(_, state)| state.peer == peer && !state.is_ready());
         if let Some(link) = pending.map(|(link, _)| *link) {
-            self.partners.note_refused(peer, now);
+            self.partners.note_refused(peer, true, now);
             self.close_link(link, None, now);
             self.look_further(now);
         }
@@ -307,7 +315,7 @@ impl Node {
         }
     }
 
-    fn new_session(&mut self) -> SessionId {
+    pub(super) fn new_session(&mut self) -> SessionId {
         SessionId::from_bytes(self.random.half())
     }
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     bounded::BoundedBytes,
-    id::{LinkId, NetworkGroup, PeerId, StreamId},
+    id::{LinkId, NetworkGroup, PeerId, SessionId, StreamId},
     identity::{
         Certificate, IntroductionBody, PublicKey, Rights, SignedCertificate, SignedIntroduction,
         SignedProvider, VerifiedIntroduction, seal,
@@ -32,9 +32,11 @@ use crate::{
 const SPARE: Duration = Duration::from_secs(30);
 /// Partners are looked for in the mesh again so long after, twice as long each time that none came of it, …
 const AGAIN: Duration = Duration::from_secs(5);
-/// …up to 80 s. The service is asked then, …
+/// …up to 80 s.
 const MOST_DOUBLINGS: u32 = 4;
-/// …or, by who has fewer partners than these, as soon as none came of it.
+/// The service is asked once none came of it for so long, …
+const IN_VAIN: Duration = Duration::from_secs(60);
+/// …or, by who has fewer partners than these, the next time.
 const FEW: usize = 2;
 
 /// Who carries what two peers tell each other before they have a link.
@@ -102,6 +104,8 @@ pub(super) struct Mesh {
     spare: LiteMap<LinkId, Timestamp>,
     /// Swarms whose members are being looked up.
     finds: LiteMap<u64, StreamId>,
+    /// Peers that were asked whether they have room for a partner, in which session and by which key.
+    knocks: LiteMap<PeerId, (SessionId, PublicKey)>,
     /// Counted here; the rest of it is the overlay's.
     stats: MeshStats,
 }
@@ -111,12 +115,14 @@ pub(super) struct Mesh {
 pub(super) struct Finding {
     /// It is known there that this peer is a member.
     provided: bool,
-    /// Partners there were when members were looked up last, if the service was not asked since.
-    asked: Option<usize>,
+    /// Partners there had been when members were looked up last, if the service was not asked since.
+    asked: Option<u64>,
     /// The mesh named half as many members as the service would, or more.
     names_enough: bool,
-    /// How often in a row no partner came of it.
+    /// How often in a row no partner came of it, …
     failures: u32,
+    /// …and since when.
+    since: Option<Timestamp>,
 }
 
 impl Mesh {
@@ -140,6 +146,11 @@ impl Mesh {
     /// Whether there is anybody to ask.
     pub(super) fn is_there(&self) -> bool {
         self.overlay.as_ref().is_some_and(Overlay::knows_somebody)
+    }
+
+    /// Peers that were asked whether they have room and did not answer yet.
+    pub(super) fn knocks(&self) -> usize {
+        self.knocks.len()
     }
 
     pub(super) fn timeout(&self) -> Option<Timestamp> {
@@ -328,7 +339,9 @@ impl Node {
     /// A contact is wanted.
     fn meet(&mut self, peer: PeerId, certificate: &[u8], now: Timestamp) {
         let key = SignedCertificate::decode(certificate).ok().and_then(|signed| self.key_of(&signed, now));
-        let known = self.links.values().any(|state| state.peer == peer) || self.bans.contains(&peer);
+        let known = self.links.values().any(|state| state.peer == peer)
+            || self.mesh.knocks.contains_key(&peer)
+            || self.bans.contains(&peer);
         let may_dial = !known && self.may_connect() && self.makes_room(self.most_contacts(), now);
         match key.filter(|_| may_dial) {
             Some(key) if self.budget.take_dial(self.links.len(), self.pending_links(), now) => {
@@ -374,19 +387,61 @@ impl Node {
         };
         let way = Way::Mesh(verified.certificate.public_key, Some(number));
         let (from, session) = (verified.from, verified.introduction.session);
-        if !self.called(verified, way, now) {
-            self.introduce((from, session, way), IntroductionBody::Refusal, now);
+        let knocks = verified.introduction.body == IntroductionBody::Knock;
+        let agrees = if knocks { self.invite(from, now) } else { self.called(verified, way, now) };
+        match (agrees, knocks) {
+            (true, true) => self.introduce((from, session, way), IntroductionBody::Welcome, now),
+            (true, false) => {}
+            (false, _) => self.introduce((from, session, way), IntroductionBody::Refusal, now),
         }
+    }
+
+    /// Asks a peer whether it has room for a partner.
+    pub(super) fn knock(&mut self, peer: PeerId, key: PublicKey, now: Timestamp) {
+        let session = self.new_session();
+        self.mesh.knocks.insert(peer, (session, key));
+        self.introduce((peer, session, Way::Mesh(key, None)), IntroductionBody::Knock, now);
+    }
+
+    /// A peer that was asked has no room, or is not to be reached.
+    fn knocked_in_vain(&mut self, peer: PeerId, now: Timestamp) {
+        self.mesh.knocks.remove(&peer);
+        self.partners.note_refused(peer, false, now);
+        self.look_further(now);
     }
 
     /// What a peer says to an introduction that the mesh carried, or that it is not to be reached.
     fn answered_by_mesh(&mut self, peer: PeerId, sealed: Option<&[u8]>, now: Timestamp) {
-        let Some(sealed) = sealed else { return self.peer_unreachable(peer, now) };
+        let knock = self.mesh.knocks.get(&peer).copied();
+        let Some(sealed) = sealed else {
+            return match knock {
+                Some(_) => self.knocked_in_vain(peer, now),
+                None => self.peer_unreachable(peer, now),
+            };
+        };
         let answer = self.opened(sealed, now).filter(|verified| verified.from == peer);
         let session = answer.map(|verified| (verified.introduction.session, verified.introduction.body));
         let is_true = match session {
             Some((session, IntroductionBody::Answer(description))) => {
                 self.answered(peer, session, description)
+            }
+            Some((session, IntroductionBody::Welcome)) => {
+                match knock.filter(|(knock, _)| *knock == session) {
+                    Some((_, key)) => {
+                        self.mesh.knocks.remove(&peer);
+                        if self.budget.take_dial(self.links.len(), self.pending_links(), now) {
+                            self.dial(Call { peer, trade: Trade::Agreed, way: Way::Mesh(key, None) }, now);
+                        }
+                        true
+                    }
+                    None => false,
+                }
+            }
+            Some((session, IntroductionBody::Refusal))
+                if knock.is_some_and(|(knock, _)| knock == session) =>
+            {
+                self.knocked_in_vain(peer, now);
+                true
             }
             Some((session, IntroductionBody::Refusal)) => {
                 let dialled = self.links.values().any(|link| link.peer == peer && link.session == session);
@@ -430,19 +485,20 @@ impl Node {
     pub(super) fn asks_mesh(&mut self, stream: StreamId, now: Timestamp) -> bool {
         let (partners, has_service) = (self.partner_links().count(), self.service.is_ready());
         // Who looks for somebody better only has enough.
-        let lacks = partners < self.config.links;
+        let (lacks, begun) = (partners < self.config.links, self.partners.begun);
         let Some(state) = self.streams.get_mut(&stream) else { return false };
         let finding = &mut state.finding;
-        let failed = finding.asked.take().is_some_and(|before| lacks && partners <= before);
+        let failed = finding.asked.take().is_some_and(|before| lacks && begun == before);
         finding.failures = if failed { finding.failures + 1 } else { 0 };
+        let since = if failed { *finding.since.get_or_insert(now) } else { now };
+        finding.since = finding.since.filter(|_| failed);
         // Those it names may all be full, which the service cannot help, or be nobody's.
-        let in_vain =
-            failed && (!finding.names_enough || partners < FEW || finding.failures > MOST_DOUBLINGS);
+        let in_vain = failed && (!finding.names_enough || partners < FEW || since + IN_VAIN <= now);
         if in_vain && has_service || !self.mesh.is_there() {
-            finding.failures = 0;
+            (finding.failures, finding.since) = (0, None);
             return false;
         }
-        finding.asked = Some(partners);
+        finding.asked = Some(begun);
         state.ask_again = now + AGAIN * (1 << finding.failures.min(MOST_DOUBLINGS));
         if let Some(overlay) = self.mesh.overlay() {
             let find = overlay.find(swarm_key(stream), now);

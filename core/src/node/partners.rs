@@ -31,8 +31,12 @@ const KNOCK: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Who has something of what was used in the last so many uses plays the same.
 const RECENT: u64 = 128;
+/// Who was told that there is room has a place for so long.
+const INVITED: Duration = Duration::from_secs(10);
 /// A peer that did not let its link go is not asked again for this, nor called one that took no call; …
 const REFUSED: Duration = Duration::from_secs(60);
+/// …one that was asked and has no room is asked again after so long; …
+const NO_ROOM: Duration = Duration::from_secs(15);
 /// …so many of those are remembered.
 const MAX_REFUSED: usize = 64;
 
@@ -41,6 +45,8 @@ const MAX_REFUSED: usize = 64;
 pub(super) struct Partners {
     /// When the worst link is looked at, while the mesh is full.
     review: Option<Timestamp>,
+    /// Partners that there were so far.
+    pub(super) begun: u64,
     /// A new acquaintance is looked for, though there are links enough.
     pub(super) seeks: bool,
     /// When somebody was let in last for whom there was no room.
@@ -49,14 +55,16 @@ pub(super) struct Partners {
     asked: Option<Timestamp>,
     /// The service knows that there is no room.
     pub(super) said_full: bool,
-    /// Who did not take a call, the first first, and when that was.
+    /// Who was told that there is room, and when.
+    invited: Vec<(PeerId, Timestamp)>,
+    /// Who did not take a call, the first first, and until when it is not called again.
     refused: VecDeque<(PeerId, Timestamp)>,
 }
 
 impl Partners {
-    /// Takes note of a call that came to nothing.
-    pub(super) fn note_refused(&mut self, peer: PeerId, now: Timestamp) {
-        self.refused.push_back((peer, now));
+    /// Takes note of a call that came to nothing, or of a question, which costs little.
+    pub(super) fn note_refused(&mut self, peer: PeerId, called: bool, now: Timestamp) {
+        self.refused.push_back((peer, now + if called { REFUSED } else { NO_ROOM }));
         if self.refused.len() > MAX_REFUSED {
             self.refused.pop_front();
         }
@@ -64,7 +72,7 @@ impl Partners {
 
     /// Whether a peer did not take a call lately: it is not called again so soon.
     pub(super) fn refused(&self, peer: PeerId, now: Timestamp) -> bool {
-        self.refused.iter().any(|(other, at)| *other == peer && now < *at + REFUSED)
+        self.refused.iter().any(|(other, until)| *other == peer && now < *until)
     }
 }
 
@@ -80,15 +88,37 @@ impl Node {
 
     /// Whether somebody who calls is let in; in a full mesh the worst link then makes room.
     pub(super) fn has_room(&mut self, now: Timestamp) -> bool {
-        if !self.is_full() {
+        if self.partner_count() + self.partners.invited.len() < self.config.max_links {
             return true;
         }
         let knocked = self.partners.knocked.is_some_and(|at| now < at + KNOCK);
-        if knocked || self.partner_count() >= self.config.max_links + SPARE || self.worst(now).is_none() {
+        let count = self.partner_count() + self.partners.invited.len();
+        if knocked || count >= self.config.max_links + SPARE || self.worst(now).is_none() {
             return false;
         }
         self.partners.knocked = Some(now);
         true
+    }
+
+    /// Keeps a place for a peer that asks whether there is room, if there is.
+    pub(super) fn invite(&mut self, peer: PeerId, now: Timestamp) -> bool {
+        let known = self.links.values().any(|state| state.peer == peer);
+        let invites = !known && (self.is_invited(peer) || self.has_room(now));
+        if invites {
+            self.partners.invited.push((peer, now));
+        }
+        invites
+    }
+
+    fn is_invited(&self, peer: PeerId) -> bool {
+        self.partners.invited.iter().any(|(other, _)| *other == peer)
+    }
+
+    /// Whether a place was kept for somebody who calls, which is then taken.
+    pub(super) fn takes_invited(&mut self, peer: PeerId) -> bool {
+        let invited = self.is_invited(peer);
+        self.partners.invited.retain(|(other, _)| *other != peer);
+        invited
     }
 
     /// Has a caller look elsewhere.
@@ -100,6 +130,7 @@ impl Node {
 
     #[inline(never)]
     pub(super) fn drive_partners(&mut self, now: Timestamp) {
+        self.partners.invited.retain(|(_, at)| now < *at + INVITED);
         let full = self.is_full();
         if self.service.is_ready() && full != self.partners.said_full {
             self.partners.said_full = full;

@@ -30,10 +30,10 @@ impl Node {
         self.links.values().filter(|state| state.trades()).count()
     }
 
-    /// Partners that are still to be looked for.
+    /// Partners that are still to be looked for, beyond those who were asked.
     pub(super) fn partners_wanted(&self) -> u8 {
         let asked = self.links.values().filter(|state| state.trade == Trade::Asked).count();
-        let count = self.partner_count() + asked;
+        let count = self.partner_count() + asked + self.mesh.knocks();
         let missing = self.config.links.saturating_sub(count) as u8;
         missing.max(u8::from(self.partners.seeks && count <= self.config.max_links))
     }
@@ -76,6 +76,7 @@ impl Node {
         self.event(Event::PeerConnected { link, peer });
         self.last_ready = Some(now);
         self.partners.seeks = false;
+        self.partners.begun += 1;
         self.stir();
         self.announce_all(link);
     }

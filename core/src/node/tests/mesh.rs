@@ -292,3 +292,56 @@ fn the_service_is_asked_when_the_mesh_brings_nobody() {
     let asks = |message: &&ClientMessage| matches!(message, ClientMessage::MorePeers { .. });
     assert!(lab.tabs[0].told_service.iter().any(|message| asks(&message)));
 }
+
+#[test]
+fn a_dozen_of_four_links_each_that_lose_them_find_others_and_hardly_ask_the_service() {
+    let mut lab = Lab::empty();
+    let config = |number| Config { links: 3, max_links: 4, most_links: 4, ..meshed(number) };
+    (0..12).for_each(|number| lab.add(config(number), Roots::Origin));
+    lab.settle();
+    lab.advance(Duration::from_secs(100));
+    let introduced = |lab: &Lab| {
+        let all = lab.tabs.iter().map(|tab| tab.node.mesh_stats());
+        all.fold((0, 0), |sum, of| (sum.0 + of.service_introductions, sum.1 + of.mesh_introductions))
+    };
+    let before = introduced(&lab);
+    for round in 0..400 {
+        let tab = round % 12;
+        // Nobody is to lose everybody: who knows nobody is for the service.
+        if (0..12).all(|tab| links(&lab, tab).len() > 2) {
+            let links = links(&lab, tab);
+            let link = links[round / 12 % links.len()].link;
+            lab.call(tab, &[], |node, now| {
+                node.close_link(link, None, now);
+                node.handle_timeout(now);
+            });
+            lab.settle();
+        }
+        lab.advance(Duration::from_secs(1));
+        // Two more while one takes another's place.
+        assert!((0..12).all(|tab| lab.tabs[tab].node.links().count() <= 6));
+    }
+    let after = introduced(&lab);
+    let (service, mesh) = (after.0 - before.0, after.1 - before.1);
+    assert!(mesh >= 80 && service * 20 < service + mesh, "{service} by the service, {mesh} by the mesh");
+}
+
+#[test]
+fn who_is_asked_whether_there_is_room_keeps_a_place_for_a_moment_and_says_no_when_there_is_none() {
+    let full = Config { links: 1, max_links: 1, ..meshed(0) };
+    let mut lab = Lab::empty();
+    lab.introduces = false;
+    [full, meshed(1), meshed(2)].into_iter().for_each(|config| lab.add(config, Roots::Origin));
+    lab.settle();
+    let (now, one, other) = (lab.now, lab.peer_id(1), lab.peer_id(2));
+    let node = &mut lab.tabs[0].node;
+    assert!(node.invite(one, now) && !node.invite(other, now));
+    // It may ask again, and comes once.
+    assert!(node.invite(one, now) && node.takes_invited(one) && !node.takes_invited(one));
+    // Who does not come leaves the place to others.
+    assert!(node.invite(one, now));
+    lab.advance(Duration::from_secs(11));
+    let now = lab.now;
+    lab.call(0, &[], |node, now| node.handle_timeout(now));
+    assert!(lab.tabs[0].node.invite(other, now));
+}
