@@ -7,7 +7,7 @@ use crate::build;
 use crate::layout::Layout;
 use crate::module_sizes;
 use crate::offload;
-use crate::process::{cargo, heading, run as run_command};
+use crate::process::{cargo, command, heading, run as run_command};
 use crate::setup;
 use crate::transfer;
 
@@ -24,6 +24,8 @@ enum Bench {
     Crowd,
     /// Name the benches.
     List,
+    /// A dozen tabs of four connections each that close again and again: who introduces them to others.
+    Mesh,
     /// tabswarm beside plain hls.js and p2p-media-loader, in real tabs.
     Offload(offload::Args),
     /// Lookups through simulated meshes; `SIZES`, `LOOKUPS` and `SEEDS` choose.
@@ -34,10 +36,14 @@ enum Bench {
     Transfer(transfer::Args),
 }
 
-const BENCHES: [(&str, &str); 5] = [
+const BENCHES: [(&str, &str); 6] = [
     (
         "crowd",
         "origin copies of a live stream by the size of its crowd, simulated (SIZES=10,100,1000 SEED=1)",
+    ),
+    (
+        "mesh",
+        "a dozen tabs of four connections each that close again and again: who introduces them to others",
     ),
     ("offload", "tabswarm beside plain hls.js and p2p-media-loader, in real tabs (--quick, --full)"),
     ("overlay", "lookups through simulated meshes (SIZES=1000,10000 LOOKUPS=10000 SEEDS=1,2,3)"),
@@ -55,6 +61,7 @@ pub(crate) fn run(layout: &Layout, args: &Args) -> Result<()> {
             Ok(())
         }
         Bench::Crowd => simulate(layout, "crowd"),
+        Bench::Mesh => mesh(layout),
         Bench::Offload(args) => offload::run(layout, args),
         Bench::Overlay => simulate(layout, "overlay"),
         Bench::Size => {
@@ -65,6 +72,15 @@ pub(crate) fn run(layout: &Layout, args: &Args) -> Result<()> {
         }
         Bench::Transfer(args) => transfer::run(layout, args),
     }
+}
+
+fn mesh(layout: &Layout) -> Result<()> {
+    let browser = setup::browser(layout)?;
+    build::measured(layout)?;
+    heading("mesh");
+    let mut script = command(layout, "node");
+    script.arg(layout.at("tests/browser/mesh.mjs")).env("CHROMIUM", browser.chromium);
+    run_command(script.env("TABSWARM_BIN_DIR", layout.target("release")))
 }
 
 fn simulate(layout: &Layout, bench: &str) -> Result<()> {

@@ -12,6 +12,8 @@ const MAX_PENDING: usize = 12;
 const EXHAUSTED_PAUSE: Duration = Duration::from_secs(60);
 /// Offers that are accepted at once, and then a second.
 const ACCEPTS: (u32, f64) = (20, 1.0);
+/// Introductions that the mesh brings and that are looked at: so many at once, and then a second.
+const INTRODUCTIONS: (u32, f64) = (60, 5.0);
 /// Longest time to wait for tokens at a time.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
 /// Most callers whose share of that is counted; the one that called first is forgotten first.
@@ -73,18 +75,24 @@ pub struct DialBudget {
     /// A quarter of `accepts` for each who called lately.
     callers: VecDeque<(PeerId, TokenBucket)>,
     dials: TokenBucket,
+    /// What contacts of the overlay may have of those.
+    contacts: TokenBucket,
+    /// Introductions of strangers that are looked at, over the mesh.
+    introductions: TokenBucket,
     paused_until: Timestamp,
     uncollected: usize,
 }
 
 impl DialBudget {
-    /// Own dials: 60 at once, then 240 an hour. Accepted offers: 20 at once, then one a second, of one caller a quarter of
+    /// Own dials: 60 at once, then 240 an hour; of contacts 40 of those and half. Accepted offers: 20 at once, then one a second, of one caller a quarter of
     /// that.
     pub fn new(now: Timestamp) -> Self {
         Self {
             accepts: TokenBucket::new(ACCEPTS.0, ACCEPTS.1, now),
             callers: VecDeque::new(),
             dials: TokenBucket::new(60, 240.0 / 3600.0, now),
+            contacts: TokenBucket::new(40, 120.0 / 3600.0, now),
+            introductions: TokenBucket::new(INTRODUCTIONS.0, INTRODUCTIONS.1, now),
             paused_until: now,
             uncollected: 0,
         }
@@ -103,6 +111,16 @@ impl DialBudget {
     /// Whether this peer may dial now; counts the dial.
     pub fn take_dial(&mut self, live: usize, pending: usize, now: Timestamp) -> bool {
         self.has_room(live, pending, now) && self.dials.take(now)
+    }
+
+    /// The same for a contact of the overlay: of what is left of its share.
+    pub fn take_contact(&mut self, live: usize, pending: usize, now: Timestamp) -> bool {
+        self.has_room(live, pending, now) && self.contacts.take(now) && self.dials.take(now)
+    }
+
+    /// Whether an introduction that the mesh brings may be looked at now; counts it.
+    pub fn take_introduction(&mut self, now: Timestamp) -> bool {
+        self.introductions.take(now)
     }
 
     /// Whether an offer of this peer may be accepted now; counts it.

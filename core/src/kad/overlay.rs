@@ -278,6 +278,20 @@ impl<P: Proofs> Overlay<P> {
         self.settle(now);
     }
 
+    /// A neighbour has another certificate, which was verified, and may connect from elsewhere.
+    pub fn handle_certificate(
+        &mut self,
+        link: LinkId,
+        group: NetworkGroup,
+        certificate: BoundedBytes<MAX_CERTIFICATE>,
+    ) {
+        let Some(neighbour) = self.links.get_mut(&link) else { return };
+        (neighbour.contact.group, neighbour.certificate) = (group, certificate);
+        if let Some(contact) = self.table.get_mut(link) {
+            contact.group = group;
+        }
+    }
+
     /// Takes a contact in, if there is a place for it.
     fn offer(&mut self, contact: Contact, now: Timestamp) {
         match self.table.offer(contact, now) {

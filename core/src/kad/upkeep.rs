@@ -26,8 +26,10 @@ const LONGEST: Duration = Duration::from_secs(600);
 const PACE: Duration = Duration::from_millis(500);
 /// Anybody at all is looked for so often, …
 const ANYBODY: Duration = Duration::from_secs(600);
-/// …and when of so many links more than one was lost since the last time. …
+/// …and when of so many links more than one was lost since the last time, …
 const LOST_SHARE: usize = 5;
+/// …if there were so many at least: of few links one more or less says nothing. …
+const LEAST_LINKS: usize = 8;
 /// …Then somebody from outside is wanted so often and for so long: where a mesh has come apart, the halves may not reach each other at once.
 const OUTSIDE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(180));
 
@@ -103,7 +105,7 @@ impl Upkeep {
             self.siblings = now + varied(SIBLINGS);
             self.turn = self.siblings;
             Search::Siblings
-        } else if self.anybody <= now || links * LOST_SHARE < self.most_links * (LOST_SHARE - 1) {
+        } else if self.anybody <= now || self.has_lost_many(links) {
             if now < self.anybody {
                 self.outside = (now + varied(OUTSIDE.0), now + OUTSIDE.1);
             }
@@ -139,6 +141,11 @@ impl Upkeep {
         care.pause = if again { (care.pause * 2).min(LONGEST) } else { BUCKET };
         care.contacts = contacts;
         Some((*bits, care))
+    }
+
+    fn has_lost_many(&self, links: usize) -> bool {
+        let lost = self.most_links.saturating_sub(links);
+        self.most_links >= LEAST_LINKS && lost * LOST_SHARE > self.most_links
     }
 
     fn next_outside(&self) -> Option<Timestamp> {

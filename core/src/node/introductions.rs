@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use super::{
     Node,
+    calls::Way,
     io::{Output, SdpKind},
     links::{Call, Link, MAX_CANDIDATES, MAX_EARLY_CANDIDATES, SETUP_TIMEOUT, Side},
-    mesh::Way,
     partners::SPARE,
     trade::Trade,
 };
 use crate::{
     id::{LinkId, PeerId, SessionId},
     identity::{
-        Candidate, Description, INTRODUCTION_LIFETIME, Introduction, IntroductionBody, SignedCertificate,
-        SignedIntroduction, Trusted, VerifiedIntroduction,
+        Candidate, Description, INTRODUCTION_LIFETIME, Introduction, IntroductionBody, PublicKey,
+        SignedCertificate, SignedIntroduction, Trusted, VerifiedIntroduction,
     },
     kad::Card,
     time::Timestamp,
@@ -38,8 +38,17 @@ const MAX_NAMED: usize = 16;
 #[derive(Debug)]
 pub(super) struct Named {
     pub(super) peer: PeerId,
-    /// By the mesh, with this certificate; otherwise by the service.
-    pub(super) certificate: Option<SignedCertificate>,
+    pub(super) by: NamedBy,
+}
+
+/// Who named it.
+#[derive(Debug)]
+pub(super) enum NamedBy {
+    Service,
+    /// With its certificate.
+    Mesh(SignedCertificate),
+    /// It has this key, was asked, and has room.
+    Itself(PublicKey),
 }
 
 impl Node {
@@ -108,19 +117,26 @@ impl Node {
     #[inline(never)]
     pub(super) fn drive_dials(&mut self, now: Timestamp) {
         while self.next_dial().is_none_or(|at| at <= now) {
-            let Some(Named { peer, certificate }) = self.named.pop_front() else { return };
+            // Those who were asked may have no room.
+            if self.partners_wanted() == 0 && self.mesh.knocks() > 0 {
+                return;
+            }
+            let Some(Named { peer, by }) = self.named.pop_front() else { return };
             let known = self.links.iter().find(|(_, state)| state.peer == peer).map(|(link, _)| *link);
-            let me = self.service.peer() == Some(peer);
-            if me || self.bans.contains(&peer) || self.partners_wanted() == 0 || !self.may_connect() {
-                continue;
-            }
-            if let Some(link) = known {
-                self.propose_trade(link);
-                continue;
-            }
-            let way = match certificate {
-                None => Way::Service,
-                Some(certificate) => {
+            let out = Some(peer) == self.service.peer()
+                || self.bans.contains(&peer)
+                || self.mesh.is_asked(peer)
+                || self.partners_wanted() == 0
+                || !self.may_connect();
+            let way = match by {
+                _ if out => continue,
+                _ if known.is_some() => {
+                    known.into_iter().for_each(|link| self.propose_trade(link, now));
+                    continue;
+                }
+                NamedBy::Service => Way::Service,
+                NamedBy::Itself(key) => Way::Mesh(key, None),
+                NamedBy::Mesh(certificate) => {
                     // A connection is dear, a question is not.
                     if let Some(key) = self.key_of(&certificate, now).filter(|_| self.mesh.is_there()) {
                         self.knock(peer, key, now);
@@ -128,12 +144,14 @@ impl Node {
                     continue;
                 }
             };
-            if !self.makes_room(self.config.most_links + SPARE, now) {
+            let most = self.config.most_links + SPARE;
+            if !self.has_place(most) {
                 continue;
             }
             if !self.budget.take_dial(self.links.len(), self.pending_links(), now) {
                 return;
             }
+            self.make_place(most, now);
             self.dial(Call { peer, trade: Trade::Agreed, way }, now);
         }
     }
@@ -206,13 +224,18 @@ impl Node {
             _ => return false,
         };
         let known = self.links.iter().find(|(_, state)| state.peer == from);
-        if let Some((link, state)) = known.map(|(link, state)| (*link, (state.side, state.session))) {
-            let (side, known_session) = state;
+        let holds = verified.introduction.expires;
+        if let Some((link, state)) =
+            known.map(|(link, state)| (*link, (state.side, state.session, state.holds)))
+        {
+            let (side, known_session, known_holds) = state;
             // Both dialled: the lower id's call stands.
             let mine_stands = side == Side::Dialer
                 && !self.links[&link].is_ready()
                 && self.service.peer().is_some_and(|me| me < from);
-            if known_session == session || mine_stands {
+            // One that is older than what made the link was on its way for long, or is shown again.
+            let is_old = known_holds.is_some_and(|known| holds < known);
+            if known_session == session || mine_stands || is_old {
                 return false;
             }
             self.close_link(link, None, now);
@@ -221,17 +244,17 @@ impl Node {
             return false;
         }
         let card = Card { peer: from, group: verified.certificate.group };
-        let most = self.most_contacts();
+        let (most, contacts) = (self.config.most_links + SPARE, self.most_contacts());
         let is_of_use = self.mesh.wants(card, now);
-        let trade = match trades {
+        let (trade, most) = match trades {
             // One takes another's place for a moment.
-            true if (self.takes_invited(from) || self.has_room(now))
-                && self.makes_room(self.config.most_links + SPARE, now) =>
-            {
-                Trade::Agreed
+            true if self.has_place(most) && (self.takes_invited(from, now) || self.has_room(now)) => {
+                (Trade::Agreed, most)
             }
-            true if is_of_use && self.makes_room(most, now) => Trade::Declined,
-            false if self.makes_room(most + usize::from(is_of_use), now) => Trade::None,
+            true if is_of_use && self.has_place(contacts) => (Trade::Declined, contacts),
+            false if self.has_place(contacts + usize::from(is_of_use)) => {
+                (Trade::None, contacts + usize::from(is_of_use))
+            }
             _ => {
                 if matches!(way, Way::Service) {
                     self.refuse(from);
@@ -239,9 +262,11 @@ impl Node {
                 return false;
             }
         };
+        self.make_place(most, now);
         let link = LinkId::new(self.next_handle());
         let mut state = Link::new(Call { peer: from, trade, way }, Side::Accepter, session, now);
         state.remote = Some(remote.fingerprint());
+        state.holds = Some(holds);
         self.links.insert(link, state);
         self.output(Output::Accept { link, remote });
         true
@@ -285,9 +310,15 @@ impl Node {
         }
     }
 
-    /// An introduction did not reach its target, as far as the service or the mesh knows.
+    /// The service says that an introduction did not reach its target.
     pub(super) fn peer_unreachable(&mut self, peer: PeerId, now: Timestamp) {
-        let pending = self.links.iter().find(|(_, state)| state.peer == peer && !state.is_ready());
+        self.unreachable(peer, |state| matches!(state.way, Way::Service), now);
+    }
+
+    /// A call came to nothing: one of those to this peer that `is_it`.
+    pub(super) fn unreachable(&mut self, peer: PeerId, is_it: impl Fn(&Link) -> bool, now: Timestamp) {
+        let is_call = |state: &Link| state.peer == peer && !state.is_ready() && is_it(state);
+        let pending = self.links.iter().find(|(_, state)| is_call(state));
         if let Some(link) = pending.map(|(link, _)| *link) {
             self.partners.note_refused(peer, true, now);
             self.close_link(link, None, now);

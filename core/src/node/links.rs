@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{
     Node,
+    calls::Way,
     io::{Channel, Event, LinkFailure, LinkInfo, Output},
-    mesh::Way,
     trade::Trade,
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
         SignedCertificate,
     },
     swarm::{Asking, Claims, Giving, Merit, Moved, Traffic},
-    time::Timestamp,
+    time::{Timestamp, WallTime},
     wire::{ByeReason, LinkMessage, PROTOCOL_VERSIONS},
 };
 
@@ -34,6 +34,10 @@ pub(super) const MAX_CANDIDATES: usize = 64;
 const CONTROL_BURST: u32 = 2000;
 /// …and this many a second.
 const CONTROL_PER_SECOND: f64 = 800.0;
+/// What the overlay does for one neighbour, by cost: this much at once…
+const OVERLAY_BURST: u32 = 2000;
+/// …and this much a second.
+const OVERLAY_PER_SECOND: f64 = 400.0;
 /// Values of group lists that one peer is given at once, 512 KiB…
 const LIST_VALUES_BURST: u32 = 16_384;
 /// …and a second, 128 KiB. What is beyond has to come from the sidecar.
@@ -84,6 +88,10 @@ pub(super) struct Link {
     pub(super) giving: Giving,
     /// Whether segments are traded over it.
     pub(super) trade: Trade,
+    /// Since when, or until when.
+    pub(super) traded: Option<Timestamp>,
+    /// Until when the introduction holds that it was accepted by.
+    pub(super) holds: Option<WallTime>,
     /// Who carries what the two tell each other before it is ready.
     pub(super) way: Way,
     /// What the peer's hello said that it is.
@@ -91,6 +99,8 @@ pub(super) struct Link {
     /// Whether its certificate lets it give segments to others.
     pub(super) may_upload: bool,
     pub(super) control: TokenBucket,
+    /// What the overlay may still do for the peer.
+    pub(super) overlay: TokenBucket,
     /// Values of group lists that the peer may still be given.
     pub(super) lists: TokenBucket,
     /// This side made it and never gives it up.
@@ -110,6 +120,8 @@ impl Link {
             side,
             session,
             trade,
+            traded: None,
+            holds: None,
             way,
             certificate: None,
             own: None,
@@ -124,6 +136,7 @@ impl Link {
             giving: Giving::new(now),
             may_upload: false,
             control: TokenBucket::new(CONTROL_BURST, CONTROL_PER_SECOND, now),
+            overlay: TokenBucket::new(OVERLAY_BURST, OVERLAY_PER_SECOND, now),
             lists: TokenBucket::new(LIST_VALUES_BURST, LIST_VALUES_PER_SECOND, now),
             kept: false,
             asked: None,
@@ -224,23 +237,42 @@ impl Node {
         self.links.values().filter(|state| !state.is_ready()).count()
     }
 
-    fn greet_peer(&mut self, link: LinkId, now: Timestamp) {
+    /// Shows neighbours the certificate that took another's place: they name this peer to others by it.
+    pub(super) fn show_certificate(&mut self) {
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in links {
+            if self.links.get(&link).is_some_and(Link::is_ready) {
+                self.say_hello(link);
+            }
+        }
+    }
+
+    fn say_hello(&mut self, link: LinkId) {
         let (Some(network), Some(certificate)) =
             (self.service.network(), self.service.certificate().cloned())
         else {
             return;
         };
-        let Some(state) = self.links.get_mut(&link) else { return };
-        let State::Connecting { greeted } = state.state else { return };
-        let (Some(own), Some(peer)) = (state.own, state.remote) else {
-            self.violation(link, Violation::BadHello, now);
-            return;
-        };
-        state.state = State::Greeting;
+        let Some(state) = self.links.get(&link) else { return };
+        let (Some(own), Some(peer)) = (state.own, state.remote) else { return };
         let session = state.session;
         let hello =
             LinkHello { versions: PROTOCOL_VERSIONS, features: 0, network, certificate, session, own, peer };
         self.say(link, &LinkMessage::Hello(Box::new(hello)));
+    }
+
+    fn greet_peer(&mut self, link: LinkId, now: Timestamp) {
+        if self.service.network().is_none() || self.service.certificate().is_none() {
+            return;
+        }
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let State::Connecting { greeted } = state.state else { return };
+        if state.own.is_none() || state.remote.is_none() {
+            self.violation(link, Violation::BadHello, now);
+            return;
+        }
+        state.state = State::Greeting;
+        self.say_hello(link);
         if greeted {
             self.link_ready(link, now);
         }
@@ -270,7 +302,8 @@ impl Node {
                 state.certificate = Some((agreed.certificate.group, hello.certificate.clone()));
                 match &mut state.state {
                     State::Connecting { greeted } => *greeted = true,
-                    _ => self.link_ready(link, now),
+                    State::Greeting => self.link_ready(link, now),
+                    State::Ready { .. } => self.mesh_link_certified(link),
                 }
             }
             Err(HelloError::NoCommonVersion { .. }) => {
@@ -293,7 +326,7 @@ impl Node {
         match trade {
             Trade::Agreed => self.begin_trade(link, now),
             Trade::Declined => self.decline_trade(link),
-            Trade::Asked => self.say(link, &LinkMessage::Partner(true)),
+            Trade::Asked(_) => self.ask_for_trade(link, now),
             Trade::None => {}
         }
         self.ping(link, now);
@@ -365,7 +398,13 @@ impl Node {
                 continue;
             }
             match &state.state {
-                State::Connecting { .. } | State::Greeting => self.close_link(link, None, now),
+                State::Connecting { .. } | State::Greeting => {
+                    let (peer, dialled) = (state.peer, state.side == Side::Dialer);
+                    if dialled {
+                        self.partners.note_refused(peer, true, now);
+                    }
+                    self.close_link(link, None, now);
+                }
                 State::Ready { ping: None, .. } => self.ping(link, now),
                 State::Ready { ping: Some(_), .. } => self.close_link(link, None, now),
             }

@@ -36,8 +36,7 @@ impl Node {
                 Ok((None, _)) => (None, None),
                 Err(_) => return self.violation(link, Violation::Malformed, now),
             };
-            let price = message.as_ref().map(cost).or(overlay.as_ref().map(OverlayMessage::cost));
-            if !self.pay(link, price.unwrap_or(1), now) {
+            if !self.pay(link, message.as_ref().map_or(1, cost), now) {
                 return;
             }
             // docs/protocol.md §2: an unknown type is skipped.
@@ -70,7 +69,8 @@ impl Node {
             return;
         }
         match message {
-            LinkMessage::Hello(_) => {}
+            // A certificate took another's place.
+            LinkMessage::Hello(hello) => self.handle_hello(link, &hello, now),
             LinkMessage::Bye(reason) => self.handle_bye(link, reason, now),
             LinkMessage::Ping(number) => self.say(link, &LinkMessage::Pong(number)),
             LinkMessage::Pong(number) => self.handle_pong(link, number, now),
@@ -297,6 +297,7 @@ impl Node {
 fn cost(message: &LinkMessage) -> u32 {
     let of_entries = |entries: usize| 1 + entries as u32 / 4;
     match message {
+        LinkMessage::Hello(_) => 64,
         LinkMessage::GetList(_) | LinkMessage::Release | LinkMessage::Partner(_) => 16,
         LinkMessage::Have(have) => of_entries(have.entries.len()),
         LinkMessage::Lost(contents) => of_entries(contents.len()),

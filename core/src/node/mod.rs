@@ -7,6 +7,7 @@
 mod announce;
 mod asked;
 mod blocks;
+mod calls;
 mod coming;
 mod delivery;
 mod disk;
@@ -19,6 +20,7 @@ mod io;
 mod line;
 mod links;
 mod lists;
+mod members;
 mod mesh;
 mod messages;
 mod newcomers;

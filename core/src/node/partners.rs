@@ -55,7 +55,7 @@ pub(super) struct Partners {
     asked: Option<Timestamp>,
     /// The service knows that there is no room.
     pub(super) said_full: bool,
-    /// Who was told that there is room, and when.
+    /// Who was told that there is room and has not come, and when.
     invited: Vec<(PeerId, Timestamp)>,
     /// Who did not take a call, the first first, and until when it is not called again.
     refused: VecDeque<(PeerId, Timestamp)>,
@@ -88,11 +88,11 @@ impl Node {
 
     /// Whether somebody who calls is let in; in a full mesh the worst link then makes room.
     pub(super) fn has_room(&mut self, now: Timestamp) -> bool {
-        if self.partner_count() + self.partners.invited.len() < self.config.max_links {
+        let count = self.partner_count() + self.kept_places(now);
+        if count < self.config.max_links {
             return true;
         }
         let knocked = self.partners.knocked.is_some_and(|at| now < at + KNOCK);
-        let count = self.partner_count() + self.partners.invited.len();
         if knocked || count >= self.config.max_links + SPARE || self.worst(now).is_none() {
             return false;
         }
@@ -100,25 +100,28 @@ impl Node {
         true
     }
 
-    /// Keeps a place for a peer that asks whether there is room, if there is.
+    /// Keeps a place for a peer that asks whether there is room, if there is. Who did not come the last time leaves the place to others.
     pub(super) fn invite(&mut self, peer: PeerId, now: Timestamp) -> bool {
+        if let Some((_, at)) = self.partners.invited.iter().find(|(other, _)| *other == peer) {
+            return now < *at + INVITED;
+        }
         let known = self.links.values().any(|state| state.peer == peer);
-        let invites = !known && (self.is_invited(peer) || self.has_room(now));
+        let invites = !known && self.has_room(now);
         if invites {
             self.partners.invited.push((peer, now));
         }
         invites
     }
 
-    fn is_invited(&self, peer: PeerId) -> bool {
-        self.partners.invited.iter().any(|(other, _)| *other == peer)
+    /// Whether a place was kept for somebody who calls, which is then taken.
+    pub(super) fn takes_invited(&mut self, peer: PeerId, now: Timestamp) -> bool {
+        let is_it = |(other, at): &mut (PeerId, Timestamp)| *other == peer && now < *at + INVITED;
+        self.partners.invited.extract_if(.., is_it).count() > 0
     }
 
-    /// Whether a place was kept for somebody who calls, which is then taken.
-    pub(super) fn takes_invited(&mut self, peer: PeerId) -> bool {
-        let invited = self.is_invited(peer);
-        self.partners.invited.retain(|(other, _)| *other != peer);
-        invited
+    /// Places that are kept.
+    fn kept_places(&self, now: Timestamp) -> usize {
+        self.partners.invited.iter().filter(|(_, at)| now < *at + INVITED).count()
     }
 
     /// Has a caller look elsewhere.
@@ -130,7 +133,8 @@ impl Node {
 
     #[inline(never)]
     pub(super) fn drive_partners(&mut self, now: Timestamp) {
-        self.partners.invited.retain(|(_, at)| now < *at + INVITED);
+        self.partners.invited.retain(|(_, at)| now < *at + REFUSED);
+        self.forget_asked_partners(now);
         let full = self.is_full();
         if self.service.is_ready() && full != self.partners.said_full {
             self.partners.said_full = full;
@@ -196,7 +200,7 @@ impl Node {
             let refused = state.asked.is_some_and(|at| now < at + REFUSED);
             if !state.kept
                 && !refused
-                && now >= state.since + TRIAL
+                && now >= state.traded.unwrap_or(state.since) + TRIAL
                 && worst.is_none_or(|(_, least)| worth < least)
             {
                 worst = Some((*link, worth));

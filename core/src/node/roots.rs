@@ -7,7 +7,7 @@ use litemap::LiteMap;
 use super::{
     Node,
     io::{Roots, Stream},
-    mesh::Finding,
+    members::Finding,
     newcomers::Newcomers,
     refresh::Refresh,
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     Node,
-    introductions::Named,
+    introductions::{Named, NamedBy},
     io::{Config, Event, Output},
     roots::StreamState,
 };
@@ -192,7 +192,7 @@ impl Node {
                 if let Some(state) = self.streams.get_mut(&stream) {
                     state.answered = true;
                 }
-                let named = peers.iter().map(|peer| Named { peer: *peer, certificate: None });
+                let named = peers.iter().map(|peer| Named { peer: *peer, by: NamedBy::Service });
                 self.dial_peers(named);
             }
             ServiceMessage::Population { stream, population } => self.set_population(stream, population),
@@ -273,9 +273,12 @@ impl Node {
         }
         self.service.peer = Some(read.peer_id());
         self.service.rights = read.rights;
-        self.certify_mesh(&read, &certificate, now);
-        self.service.certificate = Some(certificate);
+        let renews = self.service.certificate.replace(certificate.clone()).is_some();
         self.service.renew_at = Some(now + RENEW_AFTER);
+        self.certify_mesh(&read, &certificate, now);
+        if renews {
+            self.show_certificate();
+        }
         true
     }
 
@@ -309,6 +312,7 @@ impl Node {
         }
         self.named.clear();
         self.close_all_links(now);
+        self.leave_the_mesh();
         if !matches!(self.service.state, State::Off | State::Waiting(_)) {
             self.output(Output::CloseService);
         }

@@ -309,6 +309,7 @@ impl<P: Proofs> Overlay<P> {
 
     /// What came of one who was asked, by a neighbour or the service.
     pub(super) fn answered(&mut self, id: u64, by: Option<LinkId>, answer: Option<Answer>, now: Timestamp) {
+        let groups = self.table.groups();
         let Some(request) = self.requests.get_mut(&id) else { return };
         // Of a false answer nobody knows whose it is but that it came by this neighbour.
         let by = by.and_then(|by| self.links.get(&by));
@@ -351,6 +352,8 @@ impl<P: Proofs> Overlay<P> {
                 self.outputs.push_back(OverlayOutput::Introduced(*peer, Some(body.into_vec())));
                 return;
             }
+            // Who knows few takes itself for the nearest. Where there are no groups to ask several of, all are asked.
+            (Some(Answer::Nothing), Purpose::Introduce { .. }) if groups < 2 => Found::Useless,
             (Some(Answer::Nothing), Purpose::Find(_) | Purpose::Provide(_) | Purpose::Introduce { .. }) => {
                 nothing
             }

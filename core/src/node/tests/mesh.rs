@@ -153,13 +153,13 @@ fn a_contact_becomes_a_partner_when_both_want_it() {
     let (contact, partner) = (lab.link(2, 0), lab.link(0, 1));
     lab.hold(0, 1);
     // Full: no.
-    lab.call(2, &[], |node, _| node.propose_trade(contact));
+    lab.call(2, &[], |node, now| node.propose_trade(contact, now));
     lab.settle();
     assert_eq!((partners(&lab, 0), partners(&lab, 2)), (1, 0));
     // Not any more: yes, and what is held is said.
     lab.call(0, &[], |node, now| node.close_link(partner, None, now));
     lab.settle();
-    lab.call(2, &[], |node, _| node.propose_trade(contact));
+    lab.call(2, &[], |node, now| node.propose_trade(contact, now));
     lab.settle();
     assert_eq!((partners(&lab, 0), partners(&lab, 2)), (1, 1));
     assert!(lab.tabs[2].node.links[&contact].claims.on(&content(1)).is_some());
@@ -244,11 +244,10 @@ fn a_frame_of_the_overlay_that_is_malformed_closes_the_link() {
     assert_eq!(lab.bans(1), [(lab.peer_id(0), crate::guard::Violation::Malformed)]);
 }
 
-#[test]
-fn a_flood_of_requests_closes_the_link() {
-    let mut lab = ring(3);
+/// So many requests, each in a frame of its own.
+fn requests(numbers: std::ops::Range<u64>) -> Vec<u8> {
     let mut message = Vec::new();
-    for number in 0..500 {
+    for number in numbers {
         let route = RouteMessage::Forward {
             route: RouteId(number),
             key: Key::from_bytes([7; 32]),
@@ -258,8 +257,84 @@ fn a_flood_of_requests_closes_the_link() {
         };
         OverlayMessage::Route(route).encode(&mut message);
     }
-    lab.say(0, 1, &message);
+    message
+}
+
+#[test]
+fn what_a_neighbour_has_done_for_others_is_bounded_and_no_offence() {
+    let mut lab = ring(3);
+    lab.say(0, 1, &requests(0..500));
+    let refused = |said: &&(LinkId, OverlayMessage)| matches!(said.1, OverlayMessage::Route(RouteMessage::NoWay(RouteId(number), 0)) if number >= 250);
+    assert_eq!(lab.tabs[1].said_in_mesh.iter().filter(refused).count(), 250);
+    assert!(lab.bans(1).is_empty());
+}
+
+#[test]
+fn a_flood_of_requests_closes_the_link() {
+    let mut lab = ring(3);
+    (0..4).for_each(|round| lab.say(0, 1, &requests(501 * round..501 * (round + 1))));
     assert_eq!(lab.bans(1), [(lab.peer_id(0), crate::guard::Violation::TooManyMessages)]);
+}
+
+#[test]
+fn a_renewed_certificate_reaches_those_who_name_its_holder_to_others() {
+    let mut lab = ring(4);
+    lab.advance(Duration::from_secs(25 * 60));
+    let shown = |lab: &Lab, tab: usize, other: usize| {
+        let link = lab.link(tab, other);
+        let (_, certificate) = lab.tabs[tab].node.links[&link].certificate.clone().expect("it said hello");
+        certificate.verify(&[issuer().public_key()], lab.wall() + Duration::from_secs(15 * 60)).is_ok()
+    };
+    assert!((1..4).all(|other| shown(&lab, 0, other)), "they hold for longer than the first ones did");
+}
+
+#[test]
+fn who_says_nothing_when_asked_for_trade_is_not_waited_for() {
+    let full = Config { links: 1, max_links: 1, ..meshed(0) };
+    let mut lab = Lab::empty();
+    lab.introduces = false;
+    [full, meshed(1), meshed(2)].into_iter().for_each(|config| lab.add(config, Roots::Origin));
+    lab.settle();
+    call(&mut lab, 1, 0);
+    call(&mut lab, 2, 0);
+    let contact = lab.link(2, 0);
+    let wanted = lab.tabs[2].node.partners_wanted();
+    lab.silent.insert(0);
+    lab.call(2, &[], |node, now| node.propose_trade(contact, now));
+    lab.settle();
+    assert_eq!(lab.tabs[2].node.partners_wanted(), wanted - 1);
+    lab.advance(Duration::from_secs(6));
+    lab.call(2, &[], |node, now| node.handle_timeout(now));
+    assert_eq!(lab.tabs[2].node.partners_wanted(), wanted);
+}
+
+#[test]
+fn trade_over_one_link_does_not_begin_again_and_again() {
+    let mut lab = ring(3);
+    lab.hold(0, 1);
+    lab.tabs[0].said.clear();
+    for wants in [false, true, false, true, false, true] {
+        lab.say(1, 0, &LinkMessage::Partner(wants).to_bytes());
+    }
+    let link = lab.link(0, 1);
+    let said = |message: &LinkMessage| {
+        lab.tabs[0].said.iter().filter(|(to, said)| *to == link && said == message).count()
+    };
+    assert_eq!((said(&LinkMessage::Partner(true)), said(&LinkMessage::Partner(false))), (0, 3));
+}
+
+#[test]
+fn switching_p2p_off_leaves_the_mesh_and_on_begins_anew() {
+    let mut lab = ring(4);
+    lab.advance(Duration::from_secs(70));
+    assert!(lab.tabs[0].node.mesh_stats().answers);
+    lab.call(0, &[], |node, now| node.set_p2p(false, now));
+    lab.settle();
+    assert!(!lab.tabs[0].node.has_mesh() && lab.tabs[0].node.mesh.timeout().is_none());
+    lab.call(0, &[], |node, now| node.set_p2p(true, now));
+    lab.settle();
+    lab.advance(Duration::from_secs(5));
+    assert!(lab.tabs[0].node.has_mesh() && !lab.tabs[0].node.mesh_stats().answers);
 }
 
 #[test]
@@ -337,11 +412,9 @@ fn who_is_asked_whether_there_is_room_keeps_a_place_for_a_moment_and_says_no_whe
     let node = &mut lab.tabs[0].node;
     assert!(node.invite(one, now) && !node.invite(other, now));
     // It may ask again, and comes once.
-    assert!(node.invite(one, now) && node.takes_invited(one) && !node.takes_invited(one));
+    assert!(node.invite(one, now) && node.takes_invited(one, now) && !node.takes_invited(one, now));
     // Who does not come leaves the place to others.
     assert!(node.invite(one, now));
-    lab.advance(Duration::from_secs(11));
-    let now = lab.now;
-    lab.call(0, &[], |node, now| node.handle_timeout(now));
-    assert!(lab.tabs[0].node.invite(other, now));
+    let later = now + Duration::from_secs(11);
+    assert!(!node.takes_invited(one, later) && !node.invite(one, later) && node.invite(other, later));
 }
