@@ -26,6 +26,24 @@ fn ring_of(tabs: impl Iterator<Item = Config>) -> Lab {
     lab
 }
 
+/// Three tabs that nobody was introduced to yet. The first one has room for one partner.
+fn three_with_room_for_one() -> Lab {
+    let full = Config { links: 1, max_links: 1, ..meshed(0) };
+    let mut lab = Lab::empty();
+    lab.introduces = false;
+    [full, meshed(1), meshed(2)].into_iter().for_each(|config| lab.add(config, Roots::Origin));
+    lab.settle();
+    lab
+}
+
+/// The same after the second became the partner of the first one, and the third a contact.
+fn contact_of_a_full_tab() -> Lab {
+    let mut lab = three_with_room_for_one();
+    call(&mut lab, 1, 0);
+    call(&mut lab, 2, 0);
+    lab
+}
+
 /// The service names a tab to another.
 fn call(lab: &mut Lab, tab: usize, other: usize) {
     let (peers, population) = (BoundedVec::first_of([lab.peer_id(other)]), lab.tabs.len() as u32);
@@ -121,13 +139,7 @@ fn who_carries_an_introduction_cannot_read_it() {
 
 #[test]
 fn a_full_viewer_lets_a_caller_in_as_a_contact_and_both_know_it() {
-    let full = Config { links: 1, max_links: 1, ..meshed(0) };
-    let mut lab = Lab::empty();
-    lab.introduces = false;
-    [full, meshed(1), meshed(2)].into_iter().for_each(|config| lab.add(config, Roots::Origin));
-    lab.settle();
-    call(&mut lab, 1, 0);
-    call(&mut lab, 2, 0);
+    let mut lab = contact_of_a_full_tab();
     assert_eq!((links(&lab, 0).len(), partners(&lab, 0)), (2, 1));
     assert_eq!((links(&lab, 2).len(), partners(&lab, 2)), (1, 0));
     // What a contact asks for it does not get.
@@ -143,13 +155,7 @@ fn a_full_viewer_lets_a_caller_in_as_a_contact_and_both_know_it() {
 
 #[test]
 fn a_contact_becomes_a_partner_when_both_want_it() {
-    let full = Config { links: 1, max_links: 1, ..meshed(0) };
-    let mut lab = Lab::empty();
-    lab.introduces = false;
-    [full, meshed(1), meshed(2)].into_iter().for_each(|config| lab.add(config, Roots::Origin));
-    lab.settle();
-    call(&mut lab, 1, 0);
-    call(&mut lab, 2, 0);
+    let mut lab = contact_of_a_full_tab();
     let (contact, partner) = (lab.link(2, 0), lab.link(0, 1));
     lab.hold(0, 1);
     // Full: no.
@@ -290,13 +296,7 @@ fn a_renewed_certificate_reaches_those_who_name_its_holder_to_others() {
 
 #[test]
 fn who_says_nothing_when_asked_for_trade_is_not_waited_for() {
-    let full = Config { links: 1, max_links: 1, ..meshed(0) };
-    let mut lab = Lab::empty();
-    lab.introduces = false;
-    [full, meshed(1), meshed(2)].into_iter().for_each(|config| lab.add(config, Roots::Origin));
-    lab.settle();
-    call(&mut lab, 1, 0);
-    call(&mut lab, 2, 0);
+    let mut lab = contact_of_a_full_tab();
     let contact = lab.link(2, 0);
     let wanted = lab.tabs[2].node.partners_wanted();
     lab.silent.insert(0);
@@ -403,11 +403,7 @@ fn a_dozen_of_four_links_each_that_lose_them_find_others_and_hardly_ask_the_serv
 
 #[test]
 fn who_is_asked_whether_there_is_room_keeps_a_place_for_a_moment_and_says_no_when_there_is_none() {
-    let full = Config { links: 1, max_links: 1, ..meshed(0) };
-    let mut lab = Lab::empty();
-    lab.introduces = false;
-    [full, meshed(1), meshed(2)].into_iter().for_each(|config| lab.add(config, Roots::Origin));
-    lab.settle();
+    let mut lab = three_with_room_for_one();
     let (now, one, other) = (lab.now, lab.peer_id(1), lab.peer_id(2));
     let node = &mut lab.tabs[0].node;
     assert!(node.invite(one, now) && !node.invite(other, now));
