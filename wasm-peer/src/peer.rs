@@ -64,10 +64,7 @@ impl Peer {
         config.upload_limit = options.upload_limit().map(rate);
         config.start = if options.economy() { Start::Economy } else { Start::Playback };
         config.near = options.near();
-        config.most_links = options.max_connections() as usize;
-        config.max_links = config.max_links.min(config.most_links);
-        // Whoever calls is let in beyond what is looked for.
-        config.links = config.links.min((config.most_links * 5 / 6).max(1));
+        config.bound_links(options.max_connections() as usize);
         config.p2p = options.p2p();
         config.deliver_signed_mismatch = options.deliver_signed_mismatch();
         let mut driver = Driver::new(config, options.signaling(), options.ice_servers(), hooks);

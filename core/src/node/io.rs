@@ -75,6 +75,15 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Allows so many links, and no more partners than that. Five of six are looked for, as by default: whoever calls is let in beyond.
+    pub fn bound_links(&mut self, most: usize) {
+        self.most_links = most;
+        self.max_links = self.max_links.min(most);
+        self.links = self.links.min((most * 5 / 6).max(1));
+    }
+}
+
 /// Whom the uplink serves while more is asked of it than it carries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Choking {

@@ -371,7 +371,12 @@ fn the_service_is_asked_when_the_mesh_brings_nobody() {
 #[test]
 fn a_dozen_of_four_links_each_that_lose_them_find_others_and_hardly_ask_the_service() {
     let mut lab = Lab::empty();
-    let config = |number| Config { links: 3, max_links: 4, most_links: 4, ..meshed(number) };
+    let config = |number| {
+        let mut config = meshed(number);
+        config.bound_links(4);
+        assert_eq!((config.links, config.max_links, config.most_links), (3, 4, 4));
+        config
+    };
     (0..12).for_each(|number| lab.add(config(number), Roots::Origin));
     lab.settle();
     lab.advance(Duration::from_secs(100));
